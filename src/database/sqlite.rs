@@ -1,0 +1,403 @@
+//! SQLite through sqlx: one writing connection, many reading ones, and the second wall.
+
+use std::str::FromStr as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::TryStreamExt as _;
+use sqlx::pool::PoolConnection;
+use sqlx::sqlite::{
+    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool,
+    SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+};
+use sqlx::{
+    Arguments as _, AssertSqlSafe, ConnectOptions as _, Connection as _, Either, Executor as _,
+    Sqlite, SqlSafeStr as _, SqlStr, TransactionManager as _,
+};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+use super::fault::{self, Fault};
+use crate::error::{Error, Result};
+use crate::id::{OrganizationId, OrganizationKey};
+use crate::query::{Bind, Sql, unbound};
+use crate::table::{Schema, TableDefinition, Value};
+
+/// The organization of the statement that runs, compared with every row by the second wall.
+const SCOPE_TABLE: &str = r#"CREATE TEMP TABLE IF NOT EXISTS "tenantry_scope" ("organization")"#;
+const SCOPE_ROW: &str = r#"INSERT INTO temp."tenantry_scope" ("organization") SELECT NULL WHERE NOT EXISTS (SELECT 1 FROM temp."tenantry_scope")"#;
+pub(crate) const SET_SCOPE: &str = r#"UPDATE temp."tenantry_scope" SET "organization" = ?; "#;
+
+/// Texts that the second wall raises; [`fault`] knows them.
+pub(crate) const WALL: &str = "tenantry: a row of another organization";
+
+/// The writing connection. Whoever holds the guard is the only writer of this Database.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    connection: SqliteConnection,
+}
+
+pub(crate) type WriterGuard = OwnedMutexGuard<Writer>;
+
+#[derive(Debug)]
+pub(crate) struct SqliteStore {
+    writer: Arc<Mutex<Writer>>,
+    /// None for an in-memory database, which lives in its one connection.
+    readers: Option<SqlitePool>,
+    acquire_timeout: Duration,
+    /// Whether the second wall's triggers are on.
+    pub(crate) write_wall: bool,
+    /// Whether the second wall's shadow views are on.
+    pub(crate) read_wall: bool,
+}
+
+/// How a store is opened.
+#[derive(Debug, Clone)]
+pub(crate) struct SqliteSettings {
+    pub(crate) readers: u32,
+    pub(crate) acquire_timeout: Duration,
+    pub(crate) busy_timeout: Duration,
+    pub(crate) page_cache_kib: u32,
+    pub(crate) row_buffer: usize,
+    pub(crate) write_wall: bool,
+    pub(crate) read_wall: bool,
+}
+
+/// A connection for one statement.
+pub(crate) enum Reader<'c> {
+    Pooled(PoolConnection<Sqlite>),
+    Exclusive(WriterGuard),
+    Borrowed(&'c mut SqliteConnection),
+}
+
+impl Reader<'_> {
+    pub(crate) fn connection(&mut self) -> &mut SqliteConnection {
+        match self {
+            Self::Pooled(connection) => connection,
+            Self::Exclusive(guard) => &mut guard.connection,
+            Self::Borrowed(connection) => connection,
+        }
+    }
+}
+
+impl Writer {
+    pub(crate) fn connection(&mut self) -> &mut SqliteConnection {
+        &mut self.connection
+    }
+}
+
+/// A statement with its bound values, in the form that sqlx takes.
+pub(crate) struct Bound {
+    sql: SqlStr,
+    arguments: SqliteArguments,
+}
+
+impl Bound {
+    fn query(self) -> sqlx::query::Query<'static, Sqlite, SqliteArguments> {
+        sqlx::query_with(self.sql, self.arguments)
+    }
+}
+
+/// Binds values in the order of their placeholders. The one place where rendered SQL is declared
+/// safe: its identifiers come from declarations, its values are bound.
+pub(crate) fn bind(sql: Sql, binds: &[Bind], organization: Option<&OrganizationId>) -> Result<Bound> {
+    let mut arguments = SqliteArguments::default();
+    arguments.reserve(binds.len(), 0);
+    for bind in binds {
+        add(&mut arguments, bind, organization)?;
+    }
+    let sql = match sql {
+        Sql::Once(sql) => AssertSqlSafe(sql).into_sql_str(),
+        Sql::Shared(sql) => AssertSqlSafe(sql).into_sql_str(),
+    };
+    Ok(Bound { sql, arguments })
+}
+
+fn add(
+    arguments: &mut SqliteArguments,
+    bind: &Bind,
+    organization: Option<&OrganizationId>,
+) -> Result<()> {
+    let added = match bind {
+        Bind::Organization => match organization.map(OrganizationId::key) {
+            Some(OrganizationKey::Uuid(id)) => arguments.add(id),
+            Some(OrganizationKey::Integer(id)) => arguments.add(id),
+            Some(OrganizationKey::Text(id)) => arguments.add(Arc::clone(id)),
+            None => return Err(Error::internal("a statement needs an organization and has none")),
+        },
+        Bind::Slot(..) => return Err(unbound()),
+        Bind::Value(value) => match value {
+            Value::Null => arguments.add(None::<i64>),
+            Value::Bool(value) => arguments.add(i64::from(*value)),
+            Value::Bytes(value) => arguments.add(value.clone()),
+            Value::Date(value) | Value::I32(value) => arguments.add(i64::from(*value)),
+            Value::Decimal(value) | Value::I64(value) | Value::Timestamp(value) => {
+                arguments.add(*value)
+            }
+            Value::F64(value) => arguments.add(*value),
+            Value::I16(value) => arguments.add(i64::from(*value)),
+            Value::Json(value) | Value::Text(value) => arguments.add(Arc::clone(value)),
+            Value::Uuid(value) => arguments.add(*value),
+            Value::Refused(reason) => return Err(Error::invalid(*reason)),
+        },
+    };
+    added.map_err(|_| Error::internal("a value could not be bound"))
+}
+
+impl SqliteStore {
+    /// Opens the database; a file that does not exist is created unless the URL has a `mode`.
+    pub(crate) async fn open(
+        url: &str,
+        settings: &SqliteSettings,
+        schema: &Schema,
+    ) -> Result<Self> {
+        let memory = is_memory(url);
+        let read_only = url.split_once('?').is_some_and(|(_, query)| {
+            query.split('&').any(|pair| pair == "mode=ro" || pair == "immutable=1" || pair == "immutable=true")
+        });
+        let has_mode = url.split_once('?').is_some_and(|(_, query)| query.contains("mode="));
+        let mut options = SqliteConnectOptions::from_str(url)
+            .map_err(|_| Error::unconfigured("the database URL is not a SQLite URL"))?
+            .foreign_keys(true)
+            .busy_timeout(settings.busy_timeout)
+            .synchronous(SqliteSynchronous::Normal)
+            .statement_cache_capacity(512)
+            .row_buffer_size(settings.row_buffer)
+            .pragma("trusted_schema", "OFF")
+            .pragma("cell_size_check", "ON")
+            .pragma("recursive_triggers", "ON")
+            .pragma("case_sensitive_like", "ON")
+            .pragma("temp_store", "MEMORY")
+            .pragma("cache_size", format!("-{}", settings.page_cache_kib))
+            .disable_statement_logging();
+        if !memory && !read_only {
+            options = options.journal_mode(SqliteJournalMode::Wal);
+        }
+        if !memory && !has_mode {
+            options = options.create_if_missing(true);
+        }
+        let mut connection =
+            SqliteConnection::connect_with(&options).await.map_err(|error| fault::opening(&error))?;
+        run_static(&mut connection, SCOPE_TABLE).await?;
+        run_static(&mut connection, SCOPE_ROW).await?;
+        let readers = if memory {
+            None
+        } else {
+            let views: Arc<[String]> =
+                if settings.read_wall { shadow_views(schema).into() } else { Arc::default() };
+            Some(
+                SqlitePoolOptions::new()
+                    .max_connections(settings.readers)
+                    .acquire_timeout(settings.acquire_timeout)
+                    .test_before_acquire(false)
+                    .idle_timeout(None)
+                    .max_lifetime(None)
+                    .after_connect(move |connection, _| {
+                        let views = Arc::clone(&views);
+                        Box::pin(async move {
+                            if !views.is_empty() {
+                                connection.execute(SCOPE_TABLE).await?;
+                                connection.execute(SCOPE_ROW).await?;
+                            }
+                            for view in views.iter() {
+                                connection.execute(AssertSqlSafe(view.as_str())).await?;
+                            }
+                            Ok(())
+                        })
+                    })
+                    .connect_lazy_with(options.clone().read_only(true).create_if_missing(false)),
+            )
+        };
+        Ok(Self {
+            writer: Arc::new(Mutex::new(Writer { connection })),
+            readers,
+            acquire_timeout: settings.acquire_timeout,
+            write_wall: settings.write_wall,
+            read_wall: settings.read_wall,
+        })
+    }
+
+    pub(crate) async fn write(&self) -> Result<WriterGuard> {
+        if let Ok(guard) = Arc::clone(&self.writer).try_lock_owned() {
+            return Ok(guard);
+        }
+        tokio::time::timeout(self.acquire_timeout, Arc::clone(&self.writer).lock_owned())
+            .await
+            .map_err(|_| {
+                Error::unavailable(
+                    "the writing connection stayed busy: another transaction is long, or this task holds a Transaction and also uses the Database",
+                )
+                .retryable()
+            })
+    }
+
+    /// A connection that reads; `exclusive` where the shadow views must not apply.
+    pub(crate) async fn read(&self, exclusive: bool) -> Result<Reader<'static>> {
+        match &self.readers {
+            Some(pool) if !exclusive => {
+                let connection = pool.acquire().await.map_err(|error| fault::reduce(&error).into_error(None))?;
+                Ok(Reader::Pooled(connection))
+            }
+            _ => self.write().await.map(Reader::Exclusive),
+        }
+    }
+
+    /// Whether reads have connections of their own.
+    pub(crate) const fn has_readers(&self) -> bool {
+        self.readers.is_some()
+    }
+
+    pub(crate) async fn close(&self) {
+        if let Some(readers) = &self.readers {
+            readers.close().await;
+        }
+    }
+
+    /// Puts the second wall onto the writing connection, for the tables that exist.
+    pub(crate) async fn raise_wall(&self, schema: &Schema, absent: &[&'static TableDefinition]) -> Result<()> {
+        if !self.write_wall {
+            return Ok(());
+        }
+        let mut writer = self.write().await?;
+        for table in schema.tables() {
+            if absent.iter().any(|missing| missing.same(table)) {
+                continue;
+            }
+            for trigger in wall_triggers(table) {
+                run_ddl(writer.connection(), trigger).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether the URL names a private in-memory database.
+pub(crate) fn is_memory(url: &str) -> bool {
+    let (path, query) = url.split_once('?').unwrap_or((url, ""));
+    let path = path.trim_start_matches("sqlite:").trim_start_matches("//");
+    path == ":memory:" || query.split('&').any(|pair| pair == "mode=memory")
+}
+
+/// Triggers that compare every touched row with the scope set for the write.
+fn wall_triggers(table: &'static TableDefinition) -> Vec<String> {
+    let Some(tenant) = table.tenant_column() else { return Vec::new() };
+    let name = table.name();
+    let scope = r#"(SELECT "organization" FROM temp."tenantry_scope")"#;
+    [
+        ("insert", "INSERT", format!(r#"NEW."{tenant}" IS NOT {scope}"#)),
+        (
+            "update",
+            "UPDATE",
+            format!(r#"OLD."{tenant}" IS NOT {scope} OR NEW."{tenant}" IS NOT {scope}"#),
+        ),
+        ("delete", "DELETE", format!(r#"OLD."{tenant}" IS NOT {scope}"#)),
+    ]
+    .into_iter()
+    .map(|(suffix, verb, condition)| {
+        format!(
+            r#"CREATE TEMP TRIGGER IF NOT EXISTS "tenantry_wall_{suffix}_{name}" BEFORE {verb} ON main."{name}" FOR EACH ROW WHEN {condition} BEGIN SELECT RAISE(ABORT, '{WALL}'); END"#
+        )
+    })
+    .collect()
+}
+
+/// Views of a reading connection that hide every other organization's rows.
+fn shadow_views(schema: &Schema) -> Vec<String> {
+    schema
+        .tables()
+        .filter_map(|table| {
+            let tenant = table.tenant_column()?;
+            let name = table.name();
+            Some(format!(
+                r#"CREATE TEMP VIEW IF NOT EXISTS "{name}" AS SELECT * FROM main."{name}" WHERE "{tenant}" = (SELECT "organization" FROM temp."tenantry_scope")"#
+            ))
+        })
+        .collect()
+}
+
+async fn run_static(connection: &mut SqliteConnection, sql: &'static str) -> Result<()> {
+    connection
+        .execute(sqlx::raw_sql(sql))
+        .await
+        .map(drop)
+        .map_err(|error| fault::reduce(&error).into_error(None))
+}
+
+/// Runs DDL rendered from declarations.
+pub(crate) async fn run_ddl(connection: &mut SqliteConnection, sql: String) -> Result<()> {
+    connection
+        .execute(sqlx::raw_sql(AssertSqlSafe(sql)))
+        .await
+        .map(drop)
+        .map_err(|error| fault::reduce(&error).into_error(None))
+}
+
+/// Runs a statement and hands over each row; answers the rows affected by its last part.
+pub(crate) async fn run(
+    connection: &mut SqliteConnection,
+    bound: Bound,
+    mut each: impl FnMut(SqliteRow) -> Result<()> + Send,
+) -> Result<u64, Fault> {
+    let mut affected = 0;
+    let mut rows = connection.fetch_many(bound.query());
+    while let Some(step) = rows.try_next().await.map_err(|error| fault::reduce(&error))? {
+        match step {
+            Either::Left(done) => affected = done.rows_affected(),
+            Either::Right(row) => each(row).map_err(Fault::Decode)?,
+        }
+    }
+    Ok(affected)
+}
+
+/// Reads the first row and lets the statement go.
+pub(crate) async fn first(
+    connection: &mut SqliteConnection,
+    bound: Bound,
+) -> Result<Option<SqliteRow>, Fault> {
+    connection.fetch_optional(bound.query()).await.map_err(|error| fault::reduce(&error))
+}
+
+/// The rows of a statement as a stream.
+pub(crate) fn stream<'c>(
+    connection: &'c mut SqliteConnection,
+    bound: Bound,
+) -> futures_core::stream::BoxStream<'c, sqlx::Result<SqliteRow>> {
+    connection.fetch(bound.query())
+}
+
+// Begin, commit and rollback go through sqlx's own commands: its worker rolls an unacknowledged
+// BEGIN back at once, and takes a rollback that nobody waits for.
+
+pub(crate) async fn begin(connection: &mut SqliteConnection) -> Result<()> {
+    <Sqlite as sqlx::Database>::TransactionManager::begin(
+        connection,
+        Some(SqlStr::from_static("BEGIN IMMEDIATE")),
+    )
+    .await
+    .map_err(|error| fault::reduce(&error).into_error(None))
+}
+
+pub(crate) async fn commit(connection: &mut SqliteConnection) -> Result<()> {
+    <Sqlite as sqlx::Database>::TransactionManager::commit(connection)
+        .await
+        .map_err(|error| fault::reduce(&error).into_error(None))
+}
+
+pub(crate) async fn rollback(connection: &mut SqliteConnection) -> Result<()> {
+    <Sqlite as sqlx::Database>::TransactionManager::rollback(connection)
+        .await
+        .map_err(|error| fault::reduce(&error).into_error(None))
+}
+
+pub(crate) fn start_rollback(connection: &mut SqliteConnection) {
+    <Sqlite as sqlx::Database>::TransactionManager::start_rollback(connection);
+}
+
+/// A savepoint by its number: nested begins of sqlx lose the outer transaction when they are
+/// cancelled, plain statements do not.
+pub(crate) async fn savepoint(
+    connection: &mut SqliteConnection,
+    verb: &'static str,
+    depth: u32,
+) -> Result<()> {
+    run_ddl(connection, format!("{verb} tenantry_{depth}")).await
+}

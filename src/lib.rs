@@ -1,0 +1,18 @@
+//! Cross-tenant data leaks made unrepresentable.
+
+pub mod ambient;
+pub mod audit;
+pub mod clock;
+pub mod crypto;
+pub mod database;
+pub mod error;
+pub mod id;
+pub mod query;
+pub mod scope;
+pub mod table;
+
+pub use clock::now;
+pub use database::Database;
+pub use error::{Error, ErrorKind, Result};
+pub use id::OrganizationId;
+pub use scope::TenantScope;

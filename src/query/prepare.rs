@@ -1,0 +1,255 @@
+//! Shapes rendered once and run many times. A shape holds no value and no scope.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::{Arc, OnceLock};
+
+use super::ast::SelectAst;
+use super::predicate::{Argument, Slot};
+use super::render::{Bind, Output, Reach, Rendered, Renderer, Sql};
+use super::select::Draft;
+use super::write::{Restricted, Unrestricted, UpdateAst, UpdateDraft};
+use crate::error::{Error, Result};
+use crate::table::{ColumnDefinition, ColumnValue, Dialect, Schema, Table, TableDefinition, TenantTable, Value};
+
+/// The run arguments that a `prepare` closure takes: a tuple of up to eight [`Slot`]s.
+pub trait Slots {
+    /// The types of the arguments.
+    type Arguments: 'static;
+    #[doc(hidden)]
+    const COUNT: u16;
+    #[doc(hidden)]
+    fn slots() -> Self;
+}
+
+impl Slots for () {
+    type Arguments = ();
+    const COUNT: u16 = 0;
+    fn slots() -> Self {}
+}
+
+/// The run arguments of a prepared shape, against the types that it takes.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` are not the run arguments that this prepared shape takes",
+    label = "expected values for `{A}`",
+    note = "a shape with one argument is run with a tuple of one: `(id,)`"
+)]
+pub trait Arguments<A>: Send {
+    #[doc(hidden)]
+    fn value(&mut self, slot: u16, column: &ColumnDefinition) -> Value;
+}
+
+impl Arguments<()> for () {
+    fn value(&mut self, _: u16, _: &ColumnDefinition) -> Value {
+        Value::Refused("a prepared shape has no run arguments")
+    }
+}
+
+macro_rules! slots {
+    ($($value:ident $argument:ident $index:literal),* ; $count:literal) => {
+        impl<$($value: ColumnValue),*> Slots for ($(Slot<$value>,)*) {
+            type Arguments = ($($value,)*);
+            const COUNT: u16 = $count;
+            fn slots() -> Self {
+                ($(Slot::<$value>::new($index),)*)
+            }
+        }
+
+        impl<$($value: ColumnValue, $argument: Argument<$value> + Clone + Send),*>
+            Arguments<($($value,)*)> for ($($argument,)*)
+        {
+            #[expect(non_snake_case, reason = "the tuple's fields are named after their types")]
+            fn value(&mut self, slot: u16, column: &ColumnDefinition) -> Value {
+                let ($($argument,)*) = self;
+                match slot {
+                    $($index => Argument::<$value>::value($argument.clone(), column),)*
+                    _ => Value::Refused("a prepared shape has fewer run arguments"),
+                }
+            }
+        }
+    };
+}
+
+slots!(A RA 0; 1);
+slots!(A RA 0, B RB 1; 2);
+slots!(A RA 0, B RB 1, C RC 2; 3);
+slots!(A RA 0, B RB 1, C RC 2, D RD 3; 4);
+slots!(A RA 0, B RB 1, C RC 2, D RD 3, E RE 4; 5);
+slots!(A RA 0, B RB 1, C RC 2, D RD 3, E RE 4, F RF 5; 6);
+slots!(A RA 0, B RB 1, C RC 2, D RD 3, E RE 4, F RF 5, G RG 6; 7);
+slots!(A RA 0, B RB 1, C RC 2, D RD 3, E RE 4, F RF 5, G RG 6, H RH 7; 8);
+
+/// A rendered shape and what it touches.
+#[derive(Debug)]
+struct Shape {
+    dialect: Dialect,
+    prologue: String,
+    sql: Arc<str>,
+    binds: Vec<Bind>,
+}
+
+/// A shape for each way in which it was asked for: in practice one.
+#[derive(Debug)]
+struct Shapes {
+    first: OnceLock<Shape>,
+    tables: Vec<&'static TableDefinition>,
+}
+
+impl Shapes {
+    const fn new(tables: Vec<&'static TableDefinition>) -> Self {
+        Self { first: OnceLock::new(), tables }
+    }
+
+    fn rendered<A>(
+        &self,
+        (dialect, schema, prologue): (Dialect, &Schema, &str),
+        mut arguments: impl Arguments<A>,
+        render: impl Fn() -> Result<Rendered>,
+    ) -> Result<Rendered> {
+        let fresh;
+        let shape = match self.first.get() {
+            Some(shape) if shape.dialect == dialect && shape.prologue == prologue => {
+                for table in &self.tables {
+                    schema.registered(table)?;
+                }
+                shape
+            }
+            known => {
+                let rendered = render()?;
+                let shape = Shape {
+                    dialect,
+                    prologue: prologue.to_owned(),
+                    sql: Arc::from(rendered.sql.as_str()),
+                    binds: rendered.binds,
+                };
+                if known.is_none() {
+                    self.first.get_or_init(|| shape)
+                } else {
+                    fresh = shape;
+                    &fresh
+                }
+            }
+        };
+        let mut binds = Vec::with_capacity(shape.binds.len());
+        for bind in &shape.binds {
+            binds.push(match bind {
+                Bind::Slot(slot, column) => {
+                    Bind::Value(arguments.value(*slot, column).accepted("", column.name())?)
+                }
+                other => other.clone(),
+            });
+        }
+        Ok(Rendered { sql: Sql::Shared(Arc::clone(&shape.sql)), binds })
+    }
+}
+
+/// A read rendered once and run many times; see
+/// [`Order::prepare`](crate::tenant_table).
+///
+/// `S` is what a row is, `A` the types of the run arguments.
+pub struct Prepared<S, A> {
+    ast: SelectAst,
+    shapes: Shapes,
+    marker: PhantomData<fn() -> (S, A)>,
+}
+
+impl<S, A> fmt::Debug for Prepared<S, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prepared").field("shape", &self.ast).finish()
+    }
+}
+
+impl<S, A> Prepared<S, A> {
+    /// What `Order::prepare(…)` calls.
+    pub fn new<T, P, F>(draft: F) -> Self
+    where
+        T: Table,
+        P: Slots<Arguments = A>,
+        F: for<'d> FnOnce(Draft<'d, T>, P) -> Draft<'d, S>,
+    {
+        let ast = draft(Draft::new(), P::slots()).ast;
+        let tables = ast.all_tables();
+        Self { ast, shapes: Shapes::new(tables), marker: PhantomData }
+    }
+
+    pub(crate) const fn for_update(&self) -> bool {
+        self.ast.for_update
+    }
+
+    pub(crate) const fn base(&self) -> &'static TableDefinition {
+        self.ast.base
+    }
+
+    pub(crate) fn rendered(
+        &self,
+        dialect: Dialect,
+        schema: &Schema,
+        prologue: &str,
+        arguments: impl Arguments<A>,
+    ) -> Result<Rendered> {
+        self.shapes.rendered((dialect, schema, prologue), arguments, || {
+            Renderer::new(dialect, schema, Reach::Draft, prologue).select(&self.ast, Output::Rows)
+        })
+    }
+}
+
+/// An update rendered once and run many times.
+pub struct PreparedUpdate<T, A> {
+    ast: UpdateAst,
+    shapes: Shapes,
+    marker: PhantomData<fn() -> (T, A)>,
+}
+
+impl<T: Table, A> fmt::Debug for PreparedUpdate<T, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PreparedUpdate")
+            .field("table", &T::definition().name())
+            .field("shape", &self.ast)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T: TenantTable, A> PreparedUpdate<T, A> {
+    /// What `Order::prepare_update(…)` calls.
+    pub fn new<P, F>(draft: F) -> Self
+    where
+        P: Slots<Arguments = A>,
+        F: for<'d> FnOnce(
+            UpdateDraft<'d, T, Unrestricted>,
+            P,
+        ) -> UpdateDraft<'d, T, Restricted>,
+    {
+        let ast = draft(UpdateDraft::new(), P::slots()).ast;
+        let mut tables = vec![T::definition()];
+        if let Some(filter) = &ast.filter {
+            filter.tables(&mut tables);
+        }
+        Self { ast, shapes: Shapes::new(tables), marker: PhantomData }
+    }
+
+    pub(crate) const fn ast(&self) -> &UpdateAst {
+        &self.ast
+    }
+
+    pub(crate) fn rendered(
+        &self,
+        dialect: Dialect,
+        schema: &Schema,
+        prologue: &str,
+        arguments: impl Arguments<A>,
+    ) -> Result<Rendered> {
+        self.shapes.rendered((dialect, schema, prologue), arguments, || {
+            Renderer::new(dialect, schema, Reach::Draft, prologue).update(
+                T::definition(),
+                &self.ast.set,
+                self.ast.filter.as_ref(),
+                false,
+            )
+        })
+    }
+}
+
+#[cold]
+pub(crate) fn unbound() -> Error {
+    Error::internal("a run argument was not bound")
+}

@@ -1,0 +1,220 @@
+//! Declarations as DDL, rendered by sea-query.
+
+use sea_query::{
+    Alias, ColumnDef, Expr, ForeignKey, ForeignKeyAction, Index, IndexCreateStatement,
+    SqliteQueryBuilder, Table,
+};
+
+use super::definition::{ColumnDefinition, ColumnType, OnDelete, TableDefinition};
+use super::schema::Schema;
+use crate::error::{Error, Result};
+use crate::id::OrganizationKind;
+
+/// A store's SQL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Dialect {
+    /// PostgreSQL 15 and later: statements can be rendered for inspection; DDL comes with the
+    /// `postgres` backend.
+    Postgres,
+    /// SQLite 3.37 and later.
+    Sqlite,
+}
+
+impl Schema {
+    /// The statements that create the declared tables and indexes, without final semicolons, each
+    /// safe to run again.
+    ///
+    /// On SQLite a tenant-owned table is `STRICT, WITHOUT ROWID` with the primary key
+    /// `(tenant, key)`: a row's place begins with its organization, and no rowid exists through
+    /// which a damaged index could return another organization's row.
+    ///
+    /// # Errors
+    /// `Misuse` for what [`validate`](Self::validate) finds; `Unconfigured` for a dialect whose
+    /// backend is not compiled in.
+    pub fn ddl(&self, dialect: Dialect) -> Result<Vec<String>> {
+        self.validate()?;
+        if dialect != Dialect::Sqlite {
+            return Err(Error::unconfigured("DDL for PostgreSQL needs the `postgres` backend"));
+        }
+        Ok(self
+            .tables()
+            .flat_map(|table| table_statements(table, self.organization_kind()))
+            .collect())
+    }
+}
+
+/// The statements of one table.
+pub(crate) fn table_statements(
+    definition: &'static TableDefinition,
+    organizations: OrganizationKind,
+) -> Vec<String> {
+    let mut statements =
+        vec![create_table(definition, definition.name(), organizations)];
+    statements.extend(
+        indexes(definition).into_iter().map(|index| index.to_string(SqliteQueryBuilder)),
+    );
+    statements
+}
+
+/// `CREATE TABLE` under `name`, which differs from the declared one while a table is rebuilt.
+pub(crate) fn create_table(
+    definition: &'static TableDefinition,
+    name: &str,
+    organizations: OrganizationKind,
+) -> String {
+    let mut table = Table::create();
+    table.table(Alias::new(name)).if_not_exists();
+    if let Some(tenant) = definition.tenant_column() {
+        table.col(
+            ColumnDef::new(Alias::new(tenant))
+                .custom(Alias::new(organization_type(organizations)))
+                .not_null()
+                .check(Expr::cust(organization_check(tenant, organizations))),
+        );
+    }
+    for column in definition.columns() {
+        let mut def = ColumnDef::new(Alias::new(column.name()));
+        def.custom(Alias::new(storage_class(column.kind())));
+        if !column.is_nullable() {
+            def.not_null();
+        }
+        if let Some(check) = value_check(column) {
+            def.check(Expr::cust(check));
+        }
+        table.col(&mut def);
+    }
+    let key: Vec<u16> = definition.key_positions().collect();
+    table.primary_key(&mut with_columns(Index::create(), definition, &key));
+    for columns in definition.uniques() {
+        let mut unique = with_columns(Index::create(), definition, columns);
+        table.index(unique.unique());
+    }
+    for reference in definition.references() {
+        let target = reference.target();
+        let mut foreign = ForeignKey::create();
+        foreign.from_tbl(Alias::new(name)).to_tbl(Alias::new(target.name()));
+        if let (Some(ours), Some(theirs)) = (definition.tenant_column(), target.tenant_column()) {
+            foreign.from_col(Alias::new(ours)).to_col(Alias::new(theirs));
+        }
+        for at in reference.columns() {
+            foreign.from_col(Alias::new(column_name(definition, *at)));
+        }
+        for at in target.key_positions() {
+            foreign.to_col(Alias::new(column_name(target, at)));
+        }
+        // NO ACTION is checked when the statement ends, so that one statement may delete a row
+        // together with the rows that refer to it; RESTRICT would refuse that.
+        foreign.on_delete(match reference.on_delete() {
+            OnDelete::Cascade => ForeignKeyAction::Cascade,
+            OnDelete::Restrict => ForeignKeyAction::NoAction,
+        });
+        table.foreign_key(&mut foreign);
+    }
+    table.extra("STRICT, WITHOUT ROWID");
+    table.to_string(SqliteQueryBuilder)
+}
+
+/// Declared indexes, and one for each reference that no key, unique set or index begins with.
+fn indexes(definition: &'static TableDefinition) -> Vec<IndexCreateStatement> {
+    let key: Vec<u16> = definition.key_positions().collect();
+    let mut covered: Vec<&[u16]> = vec![&key];
+    covered.extend(definition.uniques().iter().copied());
+    let mut wanted: Vec<&'static [u16]> = definition.indexes().to_vec();
+    for reference in definition.references() {
+        if !covered.iter().chain(&wanted).any(|columns| columns.starts_with(reference.columns())) {
+            wanted.push(reference.columns());
+        }
+    }
+    wanted
+        .into_iter()
+        .map(|columns| {
+            let mut index = with_columns(Index::create(), definition, columns);
+            index
+                .if_not_exists()
+                .name(index_name(definition, columns))
+                .table(Alias::new(definition.name()));
+            index
+        })
+        .collect()
+}
+
+pub(crate) fn index_name(definition: &'static TableDefinition, columns: &[u16]) -> String {
+    let mut name = definition.name().to_owned();
+    for at in columns {
+        name.push('_');
+        name.push_str(column_name(definition, *at));
+    }
+    name.push_str("_idx");
+    name
+}
+
+fn with_columns(
+    mut index: IndexCreateStatement,
+    definition: &'static TableDefinition,
+    columns: &[u16],
+) -> IndexCreateStatement {
+    if let Some(tenant) = definition.tenant_column() {
+        index.col(Alias::new(tenant));
+    }
+    for at in columns {
+        index.col(Alias::new(column_name(definition, *at)));
+    }
+    index
+}
+
+fn column_name(definition: &'static TableDefinition, at: u16) -> &'static str {
+    definition.column(at).map_or("", ColumnDefinition::name)
+}
+
+pub(crate) const fn organization_type(kind: OrganizationKind) -> &'static str {
+    match kind {
+        OrganizationKind::Integer => "INTEGER",
+        OrganizationKind::Text => "TEXT",
+        OrganizationKind::Uuid => "BLOB",
+    }
+}
+
+fn organization_check(tenant: &str, kind: OrganizationKind) -> String {
+    match kind {
+        OrganizationKind::Integer => format!(r#""{tenant}" > 0"#),
+        OrganizationKind::Text => format!(r#"length("{tenant}") BETWEEN 1 AND 64"#),
+        OrganizationKind::Uuid => {
+            format!(r#"length("{tenant}") = 16 AND "{tenant}" <> zeroblob(16)"#)
+        }
+    }
+}
+
+pub(crate) const fn storage_class(kind: ColumnType) -> &'static str {
+    match kind {
+        ColumnType::Bool
+        | ColumnType::Date
+        | ColumnType::Decimal
+        | ColumnType::I16
+        | ColumnType::I32
+        | ColumnType::I64
+        | ColumnType::Timestamp => "INTEGER",
+        ColumnType::Bytes | ColumnType::Uuid => "BLOB",
+        ColumnType::F64 => "REAL",
+        ColumnType::Enum(_) | ColumnType::Json | ColumnType::Text => "TEXT",
+    }
+}
+
+fn value_check(column: &ColumnDefinition) -> Option<String> {
+    let name = column.name();
+    Some(match column.kind() {
+        ColumnType::Bool => format!(r#""{name}" IN (0, 1)"#),
+        ColumnType::I16 => format!(r#""{name}" BETWEEN {} AND {}"#, i16::MIN, i16::MAX),
+        ColumnType::Date | ColumnType::I32 => {
+            format!(r#""{name}" BETWEEN {} AND {}"#, i32::MIN, i32::MAX)
+        }
+        ColumnType::Uuid => format!(r#"length("{name}") = 16"#),
+        ColumnType::Json => format!(r#"json_valid("{name}")"#),
+        ColumnType::Enum(variants) => {
+            let quoted: Vec<String> =
+                variants.iter().map(|text| format!("'{}'", text.replace('\'', "''"))).collect();
+            format!(r#""{name}" IN ({})"#, quoted.join(", "))
+        }
+        _ => return None,
+    })
+}

@@ -1,0 +1,155 @@
+//! Table declarations: row types, typed columns, and the schema they make.
+//!
+//! [`tenant_table!`](crate::tenant_table) declares a table that belongs to organizations,
+//! [`global_table!`](crate::global_table) one that all share. Both implement [`Table`] and can be
+//! replaced by an implementation written by hand:
+//!
+//! ```
+//! use tenantry::table::{
+//!     Column, ColumnDefinition, RowReader, RowWriter, Table, TableDefinition, TenantTable,
+//! };
+//!
+//! #[derive(Debug)]
+//! pub struct Note { pub id: i64, pub body: String }
+//!
+//! impl Table for Note {
+//!     type Key = i64;
+//!
+//!     fn definition() -> &'static TableDefinition {
+//!         static COLUMNS: [ColumnDefinition; 2] =
+//!             [ColumnDefinition::of::<i64>("id").key(), ColumnDefinition::of::<String>("body")];
+//!         static TABLE: TableDefinition =
+//!             TableDefinition::tenant("notes", "organization_id", &COLUMNS);
+//!         &TABLE
+//!     }
+//!
+//!     fn encode(&self, row: &mut RowWriter<'_>) -> tenantry::Result<()> {
+//!         row.write(&self.id)?;
+//!         row.write(&self.body)
+//!     }
+//!
+//!     fn decode(row: &mut RowReader<'_>) -> tenantry::Result<Self> {
+//!         Ok(Note { id: row.read::<Self, _>(0)?, body: row.read::<Self, _>(1)? })
+//!     }
+//! }
+//!
+//! impl TenantTable for Note {}
+//! tenantry::tenant_entries!(Note);
+//!
+//! impl Note {
+//!     pub const BODY: Column<Note, String> = Column::new(1);
+//! }
+//! ```
+
+mod column;
+mod ddl;
+mod definition;
+mod macros;
+mod row;
+mod schema;
+mod value;
+
+pub use column::{
+    At, Column, ColumnKind, Columns, Edge, First, Foreign, Fourth, Occurrence, Position, Reference,
+    Second, Third,
+};
+pub use ddl::Dialect;
+pub use definition::{
+    ColumnDefinition, ColumnType, OnDelete, ReferenceDefinition, TableDefinition,
+};
+#[doc(hidden)]
+pub use macros::{plain_name, position};
+pub use row::{RowReader, RowWriter};
+pub use schema::Schema;
+pub use value::{ColumnValue, NotNull, TextEnum};
+
+pub(crate) use row::{StoreRow, Witness, read_organization};
+pub(crate) use value::{Codec, Value, encode_text};
+
+use crate::error::Result;
+
+/// A declared table and its row type.
+///
+/// # Security
+/// An implementation says what the row looks like; it does not decide what a statement may touch.
+/// Every table, column and reference of a statement is checked against the
+/// [`Schema`] registered with the Database before it runs, and anything else is
+/// [`ErrorKind::Misuse`](crate::ErrorKind::Misuse).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a declared table",
+    label = "not a table",
+    note = "declare it with `tenantry::tenant_table!` or `tenantry::global_table!`"
+)]
+pub trait Table: Sized + Send + Sync + Unpin + 'static {
+    /// The key: the type of the one key column, or a tuple of several in declared order.
+    type Key: TableKey;
+
+    /// The declaration.
+    fn definition() -> &'static TableDefinition;
+
+    /// Writes every column in declared order.
+    ///
+    /// # Errors
+    /// What [`RowWriter::write`] returns.
+    fn encode(&self, row: &mut RowWriter<'_>) -> Result<()>;
+
+    /// Reads every column in declared order.
+    ///
+    /// # Errors
+    /// What [`RowReader::read`] returns.
+    fn decode(row: &mut RowReader<'_>) -> Result<Self>;
+}
+
+/// A table whose rows belong to one organization each.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a tenant-owned table",
+    label = "only tenant-owned tables are written from a scope",
+    note = "declare it with `tenantry::tenant_table!`; a global table is written with `insert_global(&authority, row)` and a `CrossTenantAuthority`"
+)]
+pub trait TenantTable: Table {}
+
+/// A table of reference data that every organization reads and none owns.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a global table",
+    label = "only global tables are written with a cross-tenant authority",
+    note = "declare it with `tenantry::global_table!`"
+)]
+pub trait GlobalTable: Table {}
+
+/// The key of a table: a column value, or a tuple of 2 to 4.
+pub trait TableKey: Send + Sync + 'static {
+    /// The values, against the key columns of the declaration.
+    #[doc(hidden)]
+    fn encode(&self, columns: &[&'static ColumnDefinition]) -> Option<KeyValues>;
+}
+
+/// The encoded values of a key.
+#[derive(Debug, Clone)]
+#[doc(hidden)]
+pub struct KeyValues(pub(crate) [Option<Value>; 4]);
+
+impl<V: NotNull> TableKey for V {
+    fn encode(&self, columns: &[&'static ColumnDefinition]) -> Option<KeyValues> {
+        let [column] = columns else { return None };
+        (V::TYPE == column.kind())
+            .then(|| KeyValues([Some(Codec::encode(self, column)), None, None, None]))
+    }
+}
+
+macro_rules! tuple_keys {
+    ($($value:ident $column:ident),* => $($rest:expr),*) => {
+        impl<$($value: NotNull),*> TableKey for ($($value,)*) {
+            #[expect(non_snake_case, reason = "the tuple's fields are named after their types")]
+            fn encode(&self, columns: &[&'static ColumnDefinition]) -> Option<KeyValues> {
+                let ($($value,)*) = self;
+                let [$($column),*] = columns else { return None };
+                ($($value::TYPE == $column.kind())&&*)
+                    .then(|| KeyValues([$(Some(Codec::encode($value, $column)),)* $($rest),*]))
+            }
+        }
+    };
+}
+
+tuple_keys!(A a, B b => None, None);
+tuple_keys!(A a, B b, C c => None);
+tuple_keys!(A a, B b, C c, D d =>);

@@ -1,0 +1,402 @@
+//! Rows on their way in ([`RowWriter`]) and out ([`RowReader`]).
+
+use rust_decimal::Decimal;
+use time::{Date, OffsetDateTime};
+use uuid::Uuid;
+
+use super::Table;
+use super::definition::{ColumnDefinition, TableDefinition};
+use super::value::{ColumnValue, Value};
+use crate::error::{Error, Result};
+use crate::id::{OrganizationId, OrganizationKey};
+
+/// Takes the values of a row, one for each declared column in the declared order.
+#[derive(Debug)]
+pub struct RowWriter<'w> {
+    definition: &'static TableDefinition,
+    values: &'w mut Vec<Value>,
+    at: usize,
+}
+
+impl<'w> RowWriter<'w> {
+    pub(crate) fn new(definition: &'static TableDefinition, values: &'w mut Vec<Value>) -> Self {
+        Self { definition, values, at: 0 }
+    }
+
+    /// Writes the next column.
+    ///
+    /// # Errors
+    /// `Invalid` for a value that a store would change; `Misuse` when a hand-written
+    /// implementation writes a column of another type, or more columns than it declares.
+    pub fn write<V: ColumnValue>(&mut self, value: &V) -> Result<()> {
+        let table = self.definition.name();
+        let column = self.definition.columns().get(self.at).ok_or_else(|| {
+            Error::misuse("a row encoding writes more columns than its table declares").at_table(table)
+        })?;
+        if V::TYPE != column.kind() || (V::NULLABLE && !column.is_nullable()) {
+            return Err(Error::misuse("a row encoding writes another type than its table declares")
+                .at_table(table)
+                .at_column(column.name()));
+        }
+        self.values.push(value.encode(column).accepted(table, column.name())?);
+        self.at += 1;
+        Ok(())
+    }
+
+    pub(crate) fn finish(self) -> Result<()> {
+        if self.at == self.definition.columns().len() {
+            return Ok(());
+        }
+        Err(Error::misuse("a row encoding writes fewer columns than its table declares")
+            .at_table(self.definition.name()))
+    }
+}
+
+/// A row of an enabled store.
+pub(crate) enum StoreRow {
+    #[cfg(feature = "sqlite")]
+    Sqlite(sqlx::sqlite::SqliteRow),
+}
+
+/// Gives the values of a row, in the order of the statement's columns.
+pub struct RowReader<'r> {
+    row: &'r StoreRow,
+    at: usize,
+    table: &'static str,
+    column: &'static str,
+    organization: Option<&'r OrganizationId>,
+}
+
+impl std::fmt::Debug for RowReader<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RowReader").field("table", &self.table).field("at", &self.at).finish()
+    }
+}
+
+/// What the witness column of one occurrence said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Witness {
+    /// The row is the scope's, or belongs to a global table.
+    Present,
+    /// A left join found no row.
+    Absent,
+}
+
+impl<'r> RowReader<'r> {
+    pub(crate) fn new(row: &'r StoreRow, organization: Option<&'r OrganizationId>) -> Self {
+        Self { row, at: 0, table: "", column: "", organization }
+    }
+
+    /// Reads the next column of `T`, which is `column` in its declaration.
+    ///
+    /// # Errors
+    /// `Corrupt` when the stored form is not the declared one.
+    pub fn read<T: Table, V: ColumnValue>(&mut self, position: u16) -> Result<V> {
+        let definition = T::definition();
+        let column = definition.column(position).ok_or_else(|| {
+            Error::misuse("a row decoding reads a column that its table does not declare")
+                .at_table(definition.name())
+        })?;
+        self.read_column(definition, column)
+    }
+
+    pub(crate) fn read_column<V: ColumnValue>(
+        &mut self,
+        definition: &'static TableDefinition,
+        column: &'static ColumnDefinition,
+    ) -> Result<V> {
+        if V::TYPE != column.kind() || (column.is_nullable() && !V::NULLABLE) {
+            return Err(Error::misuse("a row decoding reads another type than its table declares")
+                .at_table(definition.name())
+                .at_column(column.name()));
+        }
+        self.table = definition.name();
+        self.column = column.name();
+        V::decode(self, column)
+    }
+
+    /// Reads the witness of one occurrence of `definition`: the tenant column of a tenant-owned
+    /// table, compared with the scope before anything is decoded.
+    ///
+    /// An outer occurrence may be absent; then its first key column, which follows, is NULL too.
+    pub(crate) fn witness(
+        &mut self,
+        definition: &'static TableDefinition,
+        outer: bool,
+    ) -> Result<Witness> {
+        self.table = definition.name();
+        self.column = definition.tenant_column().unwrap_or_default();
+        if definition.tenant_column().is_some() {
+            if outer && self.is_null(self.at)? {
+                self.at += 1;
+                return if self.key_is_null(definition)? {
+                    Ok(Witness::Absent)
+                } else {
+                    Err(self.incident())
+                };
+            }
+            let ours = match self.organization {
+                Some(organization) => self.is_organization(organization)?,
+                None => true,
+            };
+            self.at += 1;
+            return if ours { Ok(Witness::Present) } else { Err(self.incident()) };
+        }
+        if outer && self.key_is_null(definition)? {
+            return Ok(Witness::Absent);
+        }
+        Ok(Witness::Present)
+    }
+
+    /// Reads the witness of an outer occurrence that stands alone, followed by its first key
+    /// column: a NULL witness is valid only where the joined key is NULL.
+    pub(crate) fn lone_outer_witness(
+        &mut self,
+        definition: &'static TableDefinition,
+    ) -> Result<Witness> {
+        self.table = definition.name();
+        let mut witness = Witness::Present;
+        if definition.tenant_column().is_some() {
+            let absent = self.is_null(self.at)?;
+            if absent != self.is_null(self.at + 1)? {
+                return Err(self.incident());
+            }
+            if absent {
+                witness = Witness::Absent;
+                self.at += 1;
+            } else {
+                self.witness(definition, false)?;
+            }
+        } else if self.is_null(self.at)? {
+            witness = Witness::Absent;
+        }
+        self.at += 1;
+        Ok(witness)
+    }
+
+    fn key_is_null(&self, definition: &'static TableDefinition) -> Result<bool> {
+        match definition.key_positions().next() {
+            Some(position) => self.is_null(self.at + usize::from(position)),
+            None => Ok(false),
+        }
+    }
+
+    /// Reads an aggregated witness: true, or NULL over no rows.
+    pub(crate) fn aggregate_witness(&mut self, definition: &'static TableDefinition) -> Result<()> {
+        self.table = definition.name();
+        self.column = definition.tenant_column().unwrap_or_default();
+        if self.skip_null()? || self.read_bool()? {
+            return Ok(());
+        }
+        Err(self.incident())
+    }
+
+    #[cold]
+    fn incident(&self) -> Error {
+        Error::incident("a row that the store returned is not of the scope's organization")
+            .at_table(self.table)
+    }
+
+    #[cold]
+    pub(crate) fn corrupt(&self, what: &'static str) -> Error {
+        Error::corrupt(format!("the store holds {what}")).at_table(self.table).at_column(self.column)
+    }
+
+    pub(crate) fn position(&self) -> usize {
+        self.at
+    }
+
+    pub(crate) fn seek(&mut self, at: usize) {
+        self.at = at;
+    }
+
+    pub(crate) fn skip(&mut self, columns: usize) {
+        self.at += columns;
+    }
+
+    pub(crate) fn skip_null(&mut self) -> Result<bool> {
+        let null = self.is_null(self.at)?;
+        if null {
+            self.at += 1;
+        }
+        Ok(null)
+    }
+
+    pub(crate) fn read_integer<I: TryFrom<i64>>(&mut self) -> Result<I> {
+        I::try_from(self.raw_i64()?).map_err(|_| self.corrupt("an integer out of its column's range"))
+    }
+
+    pub(crate) fn read_bool(&mut self) -> Result<bool> {
+        match self.raw_i64()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(self.corrupt("a boolean other than 0 and 1")),
+        }
+    }
+
+    pub(crate) fn read_uuid(&mut self) -> Result<Uuid> {
+        let bytes = self.raw_bytes()?;
+        Uuid::from_slice(bytes).map_err(|_| self.corrupt("a UUID that is not 16 bytes long"))
+    }
+
+    pub(crate) fn read_f64(&mut self) -> Result<f64> {
+        self.raw_f64()
+    }
+
+    pub(crate) fn read_text(&mut self) -> Result<String> {
+        self.raw_text().map(ToOwned::to_owned)
+    }
+
+    pub(crate) fn read_bytes(&mut self) -> Result<Vec<u8>> {
+        self.raw_bytes().map(ToOwned::to_owned)
+    }
+
+    pub(crate) fn read_timestamp(&mut self) -> Result<OffsetDateTime> {
+        let micros = self.raw_i64()?;
+        OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000)
+            .map_err(|_| self.corrupt("a time out of range"))
+    }
+
+    pub(crate) fn read_date(&mut self) -> Result<Date> {
+        let day = self.read_integer::<i32>()?;
+        Date::from_julian_day(day).map_err(|_| self.corrupt("a date out of range"))
+    }
+
+    pub(crate) fn read_decimal(&mut self, scale: u8) -> Result<Decimal> {
+        let scaled = self.raw_i64()?;
+        Decimal::try_from_i128_with_scale(i128::from(scaled), u32::from(scale))
+            .map_err(|_| self.corrupt("a decimal out of range"))
+    }
+
+    pub(crate) fn read_json(&mut self) -> Result<serde_json::Value> {
+        let text = self.raw_text()?;
+        serde_json::from_str(text).map_err(|_| self.corrupt("text that is not JSON"))
+    }
+}
+
+#[cfg(feature = "sqlite")]
+impl<'r> RowReader<'r> {
+    fn sqlite(&self) -> &'r sqlx::sqlite::SqliteRow {
+        let StoreRow::Sqlite(row) = self.row;
+        row
+    }
+
+    fn is_null(&self, at: usize) -> Result<bool> {
+        use sqlx::{Row, ValueRef};
+        match self.sqlite().try_get_raw(at) {
+            Ok(raw) => Ok(raw.is_null()),
+            Err(_) => Err(Error::internal("a row has fewer columns than its statement")),
+        }
+    }
+
+    fn raw<T>(&mut self) -> Result<T>
+    where
+        T: sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
+    {
+        use sqlx::{Row, ValueRef};
+        let Ok(raw) = self.sqlite().try_get_raw(self.at) else {
+            return Err(Error::internal("a row has fewer columns than its statement"));
+        };
+        // sqlx's own check accepts several storage classes for one type, and without a check
+        // SQLite converts text that is no number to 0.
+        if raw.is_null() || *raw.type_info() != T::type_info() {
+            return Err(self.corrupt("a value of another storage class than its column declares"));
+        }
+        let value = T::decode(raw)
+            .map_err(|_| self.corrupt("a value of another form than its column declares"))?;
+        self.at += 1;
+        Ok(value)
+    }
+
+    /// The value at a place of the row, by its storage class.
+    pub(crate) fn cell(&self, at: usize) -> Result<Value> {
+        use sqlx::{Row, TypeInfo, ValueRef};
+        let Ok(raw) = self.sqlite().try_get_raw(at) else {
+            return Err(Error::internal("a row has fewer columns than its statement"));
+        };
+        if raw.is_null() {
+            return Ok(Value::Null);
+        }
+        let mut cell = RowReader { at, ..*self };
+        Ok(match raw.type_info().name() {
+            "INTEGER" => Value::I64(cell.raw_i64()?),
+            "REAL" => Value::F64(cell.raw_f64()?),
+            "TEXT" => Value::Text(cell.raw_text()?.into()),
+            _ => Value::Bytes(cell.raw_bytes()?.to_owned()),
+        })
+    }
+
+    fn raw_i64(&mut self) -> Result<i64> {
+        self.raw()
+    }
+
+    fn raw_f64(&mut self) -> Result<f64> {
+        self.raw()
+    }
+
+    fn raw_text(&mut self) -> Result<&'r str> {
+        self.raw()
+    }
+
+    fn raw_bytes(&mut self) -> Result<&'r [u8]> {
+        self.raw()
+    }
+
+    fn is_organization(&self, organization: &OrganizationId) -> Result<bool> {
+        let mut at = RowReader { row: self.row, ..*self };
+        // A tenant column of another storage class is as foreign as another value.
+        Ok(match organization.key() {
+            OrganizationKey::Uuid(id) => at.raw_bytes().is_ok_and(|bytes| bytes == id.as_bytes()),
+            OrganizationKey::Integer(id) => at.raw_i64().is_ok_and(|found| found == id),
+            OrganizationKey::Text(id) => at.raw_text().is_ok_and(|found| found == &**id),
+        })
+    }
+}
+
+#[cfg(not(feature = "sqlite"))]
+impl<'r> RowReader<'r> {
+    fn is_null(&self, _: usize) -> Result<bool> {
+        match *self.row {}
+    }
+
+    pub(crate) fn cell(&self, _: usize) -> Result<Value> {
+        match *self.row {}
+    }
+
+    fn raw_i64(&mut self) -> Result<i64> {
+        match *self.row {}
+    }
+
+    fn raw_f64(&mut self) -> Result<f64> {
+        match *self.row {}
+    }
+
+    fn raw_text(&mut self) -> Result<&'r str> {
+        match *self.row {}
+    }
+
+    fn raw_bytes(&mut self) -> Result<&'r [u8]> {
+        match *self.row {}
+    }
+
+    fn is_organization(&self, _: &OrganizationId) -> Result<bool> {
+        match *self.row {}
+    }
+}
+
+/// Reads every organization's identifier, for cross-tenant reads alone.
+pub(crate) fn read_organization(
+    row: &mut RowReader<'_>,
+    definition: &'static TableDefinition,
+    kind: crate::id::OrganizationKind,
+) -> Result<OrganizationId> {
+    use crate::id::OrganizationKind;
+    row.table = definition.name();
+    row.column = definition.tenant_column().unwrap_or_default();
+    let id = match kind {
+        OrganizationKind::Uuid => OrganizationId::from_uuid(row.read_uuid()?),
+        OrganizationKind::Integer => OrganizationId::from_i64(row.raw_i64()?),
+        OrganizationKind::Text => OrganizationId::from_text(row.raw_text()?),
+    };
+    id.map_err(|_| row.corrupt("a tenant column that is no organization"))
+}

@@ -1,0 +1,212 @@
+//! The set of tables that a Database serves; what every statement is checked against.
+
+use std::fmt::Write as _;
+use std::sync::OnceLock;
+
+use super::definition::{ColumnType, OnDelete, TableDefinition};
+use super::{GlobalTable, TenantTable};
+use crate::error::{Error, Result};
+use crate::id::OrganizationKind;
+
+/// The declared tables of an application.
+///
+/// ```
+/// # tenantry::tenant_table! { #[derive(Debug)] pub struct Order in orders { key id: i64 } }
+/// # tenantry::global_table! { #[derive(Debug)] pub struct Genre in genres { key id: i64, name: String } }
+/// use tenantry::table::{Dialect, Schema};
+///
+/// let schema = Schema::new().tenant::<Order>().global::<Genre>();
+/// for statement in schema.ddl(Dialect::Sqlite)? {
+///     println!("{statement};");
+/// }
+/// # Ok::<(), tenantry::Error>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "a schema does nothing until a Database is opened with it"]
+pub struct Schema {
+    organizations: OrganizationKind,
+    tables: Vec<RegisteredTable>,
+    problems: Vec<String>,
+}
+
+/// One registered table and what is rendered once for it.
+#[derive(Debug)]
+pub(crate) struct RegisteredTable {
+    pub(crate) definition: &'static TableDefinition,
+    pub(crate) select_list: String,
+    pub(crate) find_sql: OnceLock<std::sync::Arc<str>>,
+    pub(crate) insert_sql: OnceLock<std::sync::Arc<str>>,
+}
+
+impl Default for Schema {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Schema {
+    /// A schema without tables, whose organizations are UUIDs.
+    pub const fn new() -> Self {
+        Self { organizations: OrganizationKind::Uuid, tables: Vec::new(), problems: Vec::new() }
+    }
+
+    /// Sets the kind of [`OrganizationId`](crate::OrganizationId) that the tenant columns hold:
+    /// one kind for the whole schema.
+    pub const fn organizations(mut self, kind: OrganizationKind) -> Self {
+        self.organizations = kind;
+        self
+    }
+
+    /// Registers a tenant-owned table.
+    ///
+    /// What is wrong with a registration is reported by [`validate`](Self::validate), by
+    /// [`ddl`](Self::ddl), and when a Database is opened.
+    pub fn tenant<T: TenantTable>(self) -> Self {
+        self.register(T::definition(), true)
+    }
+
+    /// Registers a global table.
+    pub fn global<T: GlobalTable>(self) -> Self {
+        self.register(T::definition(), false)
+    }
+
+    fn register(mut self, definition: &'static TableDefinition, tenant: bool) -> Self {
+        let name = definition.name();
+        if tenant != definition.tenant_column().is_some() {
+            self.problems.push(format!(
+                "table `{name}` is registered as {} but declared as {}",
+                if tenant { "tenant-owned" } else { "global" },
+                if tenant { "global" } else { "tenant-owned" },
+            ));
+            return self;
+        }
+        if self.tables.iter().any(|table| table.definition.name().eq_ignore_ascii_case(name)) {
+            self.problems.push(format!("table `{name}` is declared twice"));
+            return self;
+        }
+        self.tables.push(RegisteredTable {
+            definition,
+            select_list: select_list(definition),
+            find_sql: OnceLock::new(),
+            insert_sql: OnceLock::new(),
+        });
+        self
+    }
+
+    /// Checks the declarations against each other.
+    ///
+    /// # Errors
+    /// `Misuse` with every problem: a table declared twice or under both kinds, a reference to a
+    /// table that is not registered or whose key has other types, a reference from a global table
+    /// to a tenant-owned one, a global table with a column named like a tenant column, cascades
+    /// from a global table, `unique` or `index` over no columns.
+    pub fn validate(&self) -> Result<()> {
+        let mut problems = self.problems.clone();
+        for table in &self.tables {
+            self.check_table(table.definition, &mut problems);
+        }
+        if problems.is_empty() {
+            return Ok(());
+        }
+        let mut text = String::from("the schema is inconsistent:");
+        for (index, problem) in problems.iter().enumerate() {
+            let _ = write!(text, "{} {problem}", if index == 0 { "" } else { ";" });
+        }
+        Err(Error::misuse(text))
+    }
+
+    fn check_table(&self, table: &'static TableDefinition, problems: &mut Vec<String>) {
+        let name = table.name();
+        for columns in table.uniques().iter().chain(table.indexes()) {
+            if columns.is_empty() || columns.iter().any(|at| table.column(*at).is_none()) {
+                problems.push(format!("a `unique` or `index` of table `{name}` names no column"));
+            }
+        }
+        if table.tenant_column().is_none() {
+            for column in table.columns() {
+                if self.tables.iter().any(|other| {
+                    other
+                        .definition
+                        .tenant_column()
+                        .is_some_and(|tenant| tenant.eq_ignore_ascii_case(column.name()))
+                }) {
+                    problems.push(format!(
+                        "global table `{name}` has a column `{}`, which is a tenant column: declare the table with tenant_table!",
+                        column.name()
+                    ));
+                }
+            }
+        }
+        for reference in table.references() {
+            let target = reference.target();
+            let to = target.name();
+            if !self.tables.iter().any(|other| other.definition.same(target)) {
+                problems.push(format!("table `{name}` refers to `{to}`, which is not registered"));
+                continue;
+            }
+            if table.tenant_column().is_none() && target.tenant_column().is_some() {
+                problems.push(format!("global table `{name}` refers to tenant-owned table `{to}`"));
+            }
+            if target.tenant_column().is_none() && reference.on_delete() == OnDelete::Cascade {
+                problems.push(format!(
+                    "table `{name}` cascades from global table `{to}`: deleting shared data would delete rows of every organization"
+                ));
+            }
+            let ours = reference.columns().iter().map(|at| table.column(*at).map(|c| (c.kind(), c.decimals())));
+            let theirs = target.key_positions().map(|at| target.column(at).map(|c| (c.kind(), c.decimals())));
+            if !ours.eq(theirs) {
+                problems.push(format!(
+                    "the reference from `{name}` to `{to}` has other column types than the key of `{to}`"
+                ));
+            }
+        }
+        if table.columns().iter().any(|column| column.kind() == ColumnType::Enum(&[])) {
+            problems.push(format!("an enum column of table `{name}` has no variants"));
+        }
+    }
+
+    /// The kind of the tenant columns.
+    #[must_use]
+    pub const fn organization_kind(&self) -> OrganizationKind {
+        self.organizations
+    }
+
+    /// The registered declarations, in the order of registration.
+    pub fn tables(&self) -> impl ExactSizeIterator<Item = &'static TableDefinition> {
+        self.tables.iter().map(|table| table.definition)
+    }
+
+    /// The registration of `definition`: whatever a statement names passes through here.
+    pub(crate) fn registered(
+        &self,
+        definition: &'static TableDefinition,
+    ) -> Result<(usize, &RegisteredTable)> {
+        let by_address =
+            self.tables.iter().enumerate().find(|(_, table)| std::ptr::eq(table.definition, definition));
+        let found = by_address.or_else(|| {
+            self.tables.iter().enumerate().find(|(_, table)| table.definition.same(definition))
+        });
+        found.ok_or_else(|| unregistered(definition))
+    }
+}
+
+#[cold]
+fn unregistered(definition: &'static TableDefinition) -> Error {
+    Error::misuse(
+        "the table is not registered, or registered with another declaration, in the Schema of this Database",
+    )
+    .at_table(definition.name())
+}
+
+/// `"tenant", "column", …` with `\0` where the alias goes.
+fn select_list(definition: &'static TableDefinition) -> String {
+    let mut list = String::new();
+    let names = definition
+        .tenant_column()
+        .into_iter()
+        .chain(definition.columns().iter().map(super::ColumnDefinition::name));
+    for (index, name) in names.enumerate() {
+        let _ = write!(list, "{}\0.\"{name}\"", if index == 0 { "" } else { ", " });
+    }
+    list
+}
