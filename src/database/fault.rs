@@ -12,6 +12,13 @@ pub(crate) struct StoreError {
     code: i32,
 }
 
+impl StoreError {
+    /// SQLite's code for errors without one of their own.
+    pub(crate) const fn is_plain_error(self) -> bool {
+        self.code == 1
+    }
+}
+
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "sqlite result code {}", self.code)

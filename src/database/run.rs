@@ -632,19 +632,11 @@ impl Batch<'_> {
         writer: &mut sqlite::WriterGuard,
         each: Each<'_>,
     ) -> Result<u64> {
-        sqlite::begin(writer.connection()).await?;
-        let mut rollback = RollbackOnDrop { writer, done: false };
-        let outcome = self
-            .insert_chunks(database, context, chunks, rollback.writer.connection(), each)
-            .await;
-        match outcome {
-            Ok(affected) => {
-                sqlite::commit(rollback.writer.connection()).await?;
-                rollback.done = true;
-                Ok(affected)
-            }
-            Err(error) => Err(error),
-        }
+        sqlite::begin(writer, None).await?;
+        let affected =
+            self.insert_chunks(database, context, chunks, writer.connection(), each).await?;
+        sqlite::commit(writer).await?;
+        Ok(affected)
     }
 
     async fn insert_in(
@@ -706,20 +698,6 @@ impl Batch<'_> {
             }
         }
         fault.into_error(Some(self.table))
-    }
-}
-
-/// Rolls back a transaction whose future is dropped before its commit.
-struct RollbackOnDrop<'w> {
-    writer: &'w mut sqlite::WriterGuard,
-    done: bool,
-}
-
-impl Drop for RollbackOnDrop<'_> {
-    fn drop(&mut self) {
-        if !self.done {
-            sqlite::start_rollback(self.writer.connection());
-        }
     }
 }
 

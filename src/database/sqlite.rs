@@ -12,7 +12,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{
     Arguments as _, AssertSqlSafe, ConnectOptions as _, Connection as _, Either, Executor as _,
-    Sqlite, SqlSafeStr as _, SqlStr, TransactionManager as _,
+    Sqlite, SqlSafeStr as _, SqlStr,
 };
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
@@ -30,13 +30,26 @@ pub(crate) const SET_SCOPE: &str = r#"UPDATE temp."tenantry_scope" SET "organiza
 /// Texts that the second wall raises; [`fault`] knows them.
 pub(crate) const WALL: &str = "tenantry: a row of another organization";
 
-/// The writing connection. Whoever holds the guard is the only writer of this Database.
+const BEGIN: &str = "BEGIN IMMEDIATE";
+const BEGIN_IN_SCOPE: &str = r#"BEGIN IMMEDIATE; UPDATE temp."tenantry_scope" SET "organization" = ?"#;
+
+/// The writing connection.
 #[derive(Debug)]
-pub(crate) struct Writer {
+struct Writer {
     connection: SqliteConnection,
+    /// A transaction may be open that nobody will end.
+    abandoned: bool,
 }
 
-pub(crate) type WriterGuard = OwnedMutexGuard<Writer>;
+/// Whoever holds the guard is the only writer of this Database.
+///
+/// A guard that is dropped with a transaction open rolls it back: at once in the background, or
+/// before the next writer begins where no runtime is left.
+pub(crate) struct WriterGuard {
+    guard: OwnedMutexGuard<Writer>,
+    open: bool,
+    writer: Arc<Mutex<Writer>>,
+}
 
 #[derive(Debug)]
 pub(crate) struct SqliteStore {
@@ -73,15 +86,53 @@ impl Reader<'_> {
     pub(crate) fn connection(&mut self) -> &mut SqliteConnection {
         match self {
             Self::Pooled(connection) => connection,
-            Self::Exclusive(guard) => &mut guard.connection,
+            Self::Exclusive(guard) => guard.connection(),
             Self::Borrowed(connection) => connection,
         }
     }
 }
 
-impl Writer {
+impl WriterGuard {
     pub(crate) fn connection(&mut self) -> &mut SqliteConnection {
-        &mut self.connection
+        &mut self.guard.connection
+    }
+}
+
+impl Drop for WriterGuard {
+    fn drop(&mut self) {
+        if !self.open {
+            return;
+        }
+        self.guard.abandoned = true;
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let writer = Arc::clone(&self.writer);
+            runtime.spawn(async move {
+                let mut guard = writer.lock_owned().await;
+                // Whether or not this succeeds, the next writer looks again.
+                let _ = guard.recover().await;
+            });
+        }
+    }
+}
+
+impl Writer {
+    /// Ends a transaction that was abandoned.
+    async fn recover(&mut self) -> Result<()> {
+        if self.abandoned {
+            let rolled_back = self.connection.execute(sqlx::raw_sql("ROLLBACK")).await;
+            settle(rolled_back.map(drop))?;
+            self.abandoned = false;
+        }
+        Ok(())
+    }
+}
+
+/// A rollback succeeds too where the store has rolled back already.
+fn settle(rolled_back: sqlx::Result<()>) -> Result<()> {
+    match rolled_back.map_err(|error| fault::reduce(&error)) {
+        Ok(()) => Ok(()),
+        Err(Fault::Internal(source)) if source.is_plain_error() => Ok(()),
+        Err(fault) => Err(fault.into_error(None)),
     }
 }
 
@@ -119,7 +170,7 @@ fn add(
 ) -> Result<()> {
     let added = match bind {
         Bind::Organization => match organization.map(OrganizationId::key) {
-            Some(OrganizationKey::Uuid(id)) => arguments.add(id),
+            Some(OrganizationKey::Uuid(id)) => arguments.add(id.as_bytes().as_slice()),
             Some(OrganizationKey::Integer(id)) => arguments.add(id),
             Some(OrganizationKey::Text(id)) => arguments.add(Arc::clone(id)),
             None => return Err(Error::internal("a statement needs an organization and has none")),
@@ -136,7 +187,7 @@ fn add(
             Value::F64(value) => arguments.add(*value),
             Value::I16(value) => arguments.add(i64::from(*value)),
             Value::Json(value) | Value::Text(value) => arguments.add(Arc::clone(value)),
-            Value::Uuid(value) => arguments.add(*value),
+            Value::Uuid(value) => arguments.add(value.as_bytes().as_slice()),
             Value::Refused(reason) => return Err(Error::invalid(*reason)),
         },
     };
@@ -208,7 +259,7 @@ impl SqliteStore {
             )
         };
         Ok(Self {
-            writer: Arc::new(Mutex::new(Writer { connection })),
+            writer: Arc::new(Mutex::new(Writer { connection, abandoned: false })),
             readers,
             acquire_timeout: settings.acquire_timeout,
             write_wall: settings.write_wall,
@@ -217,17 +268,17 @@ impl SqliteStore {
     }
 
     pub(crate) async fn write(&self) -> Result<WriterGuard> {
-        if let Ok(guard) = Arc::clone(&self.writer).try_lock_owned() {
-            return Ok(guard);
-        }
-        tokio::time::timeout(self.acquire_timeout, Arc::clone(&self.writer).lock_owned())
-            .await
-            .map_err(|_| {
+        let waiting = Arc::clone(&self.writer).lock_owned();
+        let mut guard = match Arc::clone(&self.writer).try_lock_owned() {
+            Ok(guard) => guard,
+            Err(_) => tokio::time::timeout(self.acquire_timeout, waiting).await.map_err(|_| {
                 Error::unavailable(
                     "the writing connection stayed busy: another transaction is long, or this task holds a Transaction and also uses the Database",
                 )
-                .retryable()
-            })
+            })?,
+        };
+        guard.recover().await?;
+        Ok(WriterGuard { guard, open: false, writer: Arc::clone(&self.writer) })
     }
 
     /// A connection that reads; `exclusive` where the shadow views must not apply.
@@ -364,32 +415,31 @@ pub(crate) fn stream<'c>(
     connection.fetch(bound.query())
 }
 
-// Begin, commit and rollback go through sqlx's own commands: its worker rolls an unacknowledged
-// BEGIN back at once, and takes a rollback that nobody waits for.
-
-pub(crate) async fn begin(connection: &mut SqliteConnection) -> Result<()> {
-    <Sqlite as sqlx::Database>::TransactionManager::begin(
-        connection,
-        Some(SqlStr::from_static("BEGIN IMMEDIATE")),
-    )
-    .await
-    .map_err(|error| fault::reduce(&error).into_error(None))
+/// Begins a transaction and says whose rows it touches, in one crossing to the store's thread.
+pub(crate) async fn begin(
+    writer: &mut WriterGuard,
+    organization: Option<&OrganizationId>,
+) -> Result<()> {
+    writer.open = true;
+    let bound = match organization {
+        Some(organization) => bind(Sql::Once(BEGIN_IN_SCOPE.to_owned()), &[Bind::Organization], Some(organization))?,
+        None => bind(Sql::Once(BEGIN.to_owned()), &[], None)?,
+    };
+    run(writer.connection(), bound, |_| Ok(())).await.map(drop).map_err(|fault| fault.into_error(None))
 }
 
-pub(crate) async fn commit(connection: &mut SqliteConnection) -> Result<()> {
-    <Sqlite as sqlx::Database>::TransactionManager::commit(connection)
-        .await
-        .map_err(|error| fault::reduce(&error).into_error(None))
+pub(crate) async fn commit(writer: &mut WriterGuard) -> Result<()> {
+    run_static(writer.connection(), "COMMIT").await?;
+    writer.open = false;
+    Ok(())
 }
 
-pub(crate) async fn rollback(connection: &mut SqliteConnection) -> Result<()> {
-    <Sqlite as sqlx::Database>::TransactionManager::rollback(connection)
-        .await
-        .map_err(|error| fault::reduce(&error).into_error(None))
-}
-
-pub(crate) fn start_rollback(connection: &mut SqliteConnection) {
-    <Sqlite as sqlx::Database>::TransactionManager::start_rollback(connection);
+/// Rolls back; a transaction that the store has rolled back already is as good.
+pub(crate) async fn rollback(writer: &mut WriterGuard) -> Result<()> {
+    let rolled_back = writer.connection().execute(sqlx::raw_sql("ROLLBACK")).await;
+    settle(rolled_back.map(drop))?;
+    writer.open = false;
+    Ok(())
 }
 
 /// A savepoint by its number: nested begins of sqlx lose the outer transaction when they are

@@ -18,8 +18,6 @@ enum State {
     InFlight,
     /// A statement failed at this savepoint depth.
     Failed(u32),
-    /// Committed or rolled back.
-    Ended,
 }
 
 /// A transaction in one organization. Dropped, it is rolled back.
@@ -68,8 +66,9 @@ impl Transaction {
         database.admit(scope)?;
         let mut writer = database.store().write().await?;
         scope.check()?;
-        sqlite::begin(writer.connection()).await?;
-        let mut transaction = Self {
+        let organization = database.store().write_wall.then(|| scope.organization());
+        sqlite::begin(&mut writer, organization).await?;
+        Ok(Self {
             database: database.clone(),
             scope: scope.clone(),
             writer,
@@ -78,18 +77,7 @@ impl Transaction {
             unwound: None,
             retryable: false,
             begun: scope.issuer().clock().monotonic(),
-        };
-        if database.store().write_wall {
-            let set = sqlite::bind(
-                Sql::Once(sqlite::SET_SCOPE.to_owned()),
-                &[Bind::Organization],
-                Some(scope.organization()),
-            )?;
-            sqlite::run(transaction.writer.connection(), set, |_| Ok(()))
-                .await
-                .map_err(|fault| fault.into_error(None))?;
-        }
-        Ok(transaction)
+        })
     }
 
     /// The scope that the transaction belongs to.
@@ -160,8 +148,7 @@ impl Transaction {
     /// A commit whose future is dropped happened or did not; the store decides, never half.
     pub async fn commit(mut self) -> Result<()> {
         self.ready().await?;
-        sqlite::commit(self.writer.connection()).await?;
-        self.state = State::Ended;
+        sqlite::commit(&mut self.writer).await?;
         Ok(())
     }
 
@@ -170,8 +157,7 @@ impl Transaction {
     /// # Errors
     /// `Unavailable` when the store does not answer; the changes are not kept then either.
     pub async fn rollback(mut self) -> Result<()> {
-        sqlite::rollback(self.writer.connection()).await?;
-        self.state = State::Ended;
+        sqlite::rollback(&mut self.writer).await?;
         Ok(())
     }
 
@@ -210,7 +196,6 @@ impl Transaction {
         let failed = match self.state {
             State::Failed(at) => Some(at),
             State::InFlight | State::Open => None,
-            State::Ended => return Ok(()),
         };
         self.sent();
         let mut undone = sqlite::savepoint(self.writer.connection(), "ROLLBACK TO", depth).await;
@@ -223,14 +208,6 @@ impl Transaction {
             self.state = State::Failed(at);
         }
         Ok(())
-    }
-}
-
-impl Drop for Transaction {
-    fn drop(&mut self) {
-        if self.state != State::Ended {
-            sqlite::start_rollback(self.writer.connection());
-        }
     }
 }
 

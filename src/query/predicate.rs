@@ -161,12 +161,12 @@ pub trait Argument<V> {
 
 macro_rules! operands {
     ($([$($generics:tt)*] $value:ty, $operand:ty, $encode:expr;)*) => {$(
-        impl<T, $($generics)*> Operand<T, $value> for $operand {
+        impl<$($generics)*, T> Operand<T, $value> for $operand {
             fn term(self, column: ColumnRef) -> Term {
                 Term::Value(column.encode(|column| $encode(self, column)))
             }
         }
-        impl<T, $($generics)*> Assignment<T, $value> for $operand {
+        impl<$($generics)*, T> Assignment<T, $value> for $operand {
             fn assigned(self, column: ColumnRef) -> Term {
                 Term::Value(column.encode(|column| $encode(self, column)))
             }

@@ -145,7 +145,7 @@ impl<T, C> Column<T, C> {
 impl<T: Table, C> Column<T, C> {
     /// The same column of the occurrence `N`, for statements in which the table occurs twice.
     #[must_use]
-    pub const fn at<N: Position>(self, _occurrence: N) -> Column<At<T, N>, C> {
+    pub fn at<N: Position>(self, _occurrence: N) -> Column<At<T, N>, C> {
         Column::new(self.position)
     }
 }

@@ -1,9 +1,31 @@
-//! stub
-use crate::error::{Error, Result};
-use crate::table::{Schema, TableDefinition};
-#[derive(Debug)] pub struct Acceptance;
-impl Acceptance { pub fn new(_: &'static str, _: impl Into<String>) -> Self { Self } }
-#[derive(Debug)] pub struct Report;
-impl Report { pub(crate) fn refusal(&self) -> Option<Error> { None } }
-#[derive(Debug)] pub(crate) struct Examination { pub(crate) report: Report, pub(crate) absent: Vec<&'static TableDefinition> }
-pub(crate) async fn examine(_: &mut sqlx::SqliteConnection, _: &Schema, _: &[Acceptance], _: bool) -> Result<Examination> { Ok(Examination { report: Report, absent: Vec::new() }) }
+//! The doctor: examines a database before it serves scopes, and says what to mend.
+//!
+//! A declaration says how a table should look; a database that was made by other hands may look
+//! otherwise. A finding is *fatal* where the difference can fool a predicate or lets one
+//! organization affect or detect another; the rest is a *warning*. Opening a
+//! [`Database`](crate::Database) refuses fatal findings, [`Database::doctor`] lists all of them
+//! and also looks at the rows.
+//!
+//! Every finding carries the statements that mend it. The chapter `doctor.md` of the manual
+//! explains each code.
+//!
+//! [`Database::doctor`]: crate::Database::doctor
+
+mod catalog;
+mod columns;
+mod indexes;
+mod objects;
+mod references;
+mod remedies;
+mod report;
+mod rows;
+mod rules;
+mod sqlite;
+mod statement;
+
+pub use report::{Acceptance, Finding, Report, Severity};
+
+pub(crate) use sqlite::{Examination, examine};
+
+#[cfg(test)]
+mod tests;
