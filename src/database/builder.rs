@@ -1,5 +1,6 @@
 //! Settings of a Database.
 
+use std::borrow::Cow;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock, RwLock};
 use std::time::Duration;
@@ -84,7 +85,11 @@ impl DatabaseBuilder {
     }
 
     /// Accepts a doctor's finding by its code and object.
-    pub fn accept(mut self, code: &'static str, object: impl Into<String>) -> Self {
+    pub fn accept(
+        mut self,
+        code: impl Into<Cow<'static, str>>,
+        object: impl Into<Cow<'static, str>>,
+    ) -> Self {
         self.accepted.push(Acceptance::new(code, object));
         self
     }

@@ -6,6 +6,7 @@
 //! with the scope before anything is decoded.
 
 mod builder;
+#[path = "doctor_stub.rs"]
 pub mod doctor;
 mod fault;
 mod run;
@@ -178,6 +179,10 @@ impl Database {
 
     /// Runs `work` in a transaction: committed when it returns `Ok`, rolled back when it returns
     /// `Err`, and run again when the store asks for that (at most three times).
+    ///
+    /// Inside a spawned task or a handler whose future must be `Send`, give the closure its own
+    /// clone of the scope: `let inside = scope.clone();` and `async move |tx| …`. The compiler
+    /// cannot show yet that a borrowing async closure is `Send`.
     ///
     /// ```
     /// # tenantry::tenant_table! { #[derive(Debug)] pub struct Order in orders { key id: i64, total: i64 } }

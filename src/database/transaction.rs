@@ -7,7 +7,6 @@ use std::time::Duration;
 use super::sqlite::{self, WriterGuard};
 use super::{Database, Settings};
 use crate::error::{Error, Result};
-use crate::query::{Bind, Sql};
 use crate::scope::TenantScope;
 
 /// Whether a transaction can go on.

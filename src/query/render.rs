@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::ast::{
-    AggregateRef, ColumnRef, Function, Join, Link, Op, OrderKey, OrderTerm, Predicate, SelectAst,
+    AggregateRef, ColumnRef, Function, Join, Link, OrderKey, OrderTerm, Predicate, SelectAst,
     Sign, Subquery, Term,
 };
 use crate::error::{Error, Result};
@@ -540,7 +540,7 @@ impl<'a> Renderer<'a> {
     }
 
     /// `count(*)` over at most one row, behind the aggregated witnesses.
-    pub(crate) fn exists(mut self, ast: &SelectAst) -> Result<Rendered> {
+    pub(crate) fn exists(self, ast: &SelectAst) -> Result<Rendered> {
         let mut ast = ast.clone();
         ast.order.clear();
         ast.unordered = true;

@@ -36,6 +36,7 @@ impl<V: ColumnValue> ColumnKind for V {
 ///
 /// let edge: Column<Order, Foreign<Customer, i64>> = orders::customer_id;
 /// ```
+#[derive(Debug)]
 pub struct Foreign<P, V>(PhantomData<fn() -> (P, V)>);
 
 impl<P: Table, V: ColumnValue> ColumnKind for Foreign<P, V> {
@@ -59,6 +60,7 @@ impl<T: Table> Occurrence for T {
 
 /// One occurrence of `T` among the tables of a statement, by position: [`First`] is the table that
 /// the statement starts from, [`Second`] the first one joined.
+#[derive(Debug)]
 pub struct At<T, N>(PhantomData<fn() -> (T, N)>);
 
 impl<T: Table, N: Position> Occurrence for At<T, N> {

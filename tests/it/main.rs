@@ -1,0 +1,3 @@
+//! The integration suite: one binary.
+
+mod contract;
