@@ -22,8 +22,8 @@ use sqlparser::tokenizer::{Token, Tokenizer, Whitespace};
 
 use crate::table::Dialect;
 
-/// What is known of a table: nothing, or its tenant column, which a global table has not. Names
-/// are compared without regard to ASCII case.
+/// What is known of the table of a name: nothing, or its tenant column, which a global table has
+/// not.
 pub(crate) type Known<'k> = dyn Fn(&str) -> Option<Option<&'static str>> + 'k;
 
 /// A statement that restricts every table occurrence, if its placeholders are bound as said here.
@@ -232,7 +232,7 @@ struct Judge<'k> {
     judged: Judged,
 }
 
-impl<'k> Judge<'k> {
+impl Judge<'_> {
     // ---- the text
 
     fn claim(&mut self, expected: &str) -> Verdict {

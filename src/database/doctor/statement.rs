@@ -120,6 +120,13 @@ pub(super) fn index_columns(sql: &str) -> Option<Vec<String>> {
     Some(columns)
 }
 
+/// The name in a `CREATE INDEX` statement.
+pub(super) fn index_name(sql: &str) -> Option<String> {
+    let tokens = tokens(sql)?;
+    let on = tokens.iter().position(|token| is(token, "ON"))?;
+    tokens.get(on.checked_sub(1)?).and_then(name).map(ToOwned::to_owned)
+}
+
 /// Whether a statement can name `object`: a text that cannot be read, or that holds the name in
 /// whatever form, counts.
 pub(super) fn mentions(sql: &str, object: &str) -> bool {
@@ -128,6 +135,8 @@ pub(super) fn mentions(sql: &str, object: &str) -> bool {
         Err(_) => holds(sql),
         Ok(tokens) => tokens.iter().any(|token| match token {
             Token::Word(word) => word.value.eq_ignore_ascii_case(object),
+            // SQLite takes a text for a name where a name is due.
+            Token::SingleQuotedString(text) => text.eq_ignore_ascii_case(object),
             Token::Whitespace(_) => false,
             // A name that the tokenizer cuts into pieces leaves such a piece behind.
             Token::Char(_) | Token::Placeholder(_) | Token::DollarQuotedString(_) => holds(sql),
