@@ -4,6 +4,7 @@ pub mod ambient;
 pub mod audit;
 pub mod clock;
 pub mod crypto;
+#[cfg(feature = "sqlite")]
 pub mod database;
 pub mod error;
 pub mod id;
@@ -12,6 +13,7 @@ pub mod scope;
 pub mod table;
 
 pub use clock::now;
+#[cfg(feature = "sqlite")]
 pub use database::Database;
 pub use error::{Error, ErrorKind, Result};
 pub use id::OrganizationId;

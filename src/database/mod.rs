@@ -298,34 +298,16 @@ impl Database {
         let judged = match self.0.judged.get(sql) {
             Some(judged) => judged,
             None => {
-                let schema = &self.0.schema;
-                let known = |name: &str| {
-                    schema
-                        .tables()
-                        .find(|table| table.name().eq_ignore_ascii_case(name))
-                        .map(TableDefinition::tenant_column)
-                };
-                let judged = opinion::judge(sql, Dialect::Sqlite, &known).map_err(|reason| {
-                    Error::internal(format!("the second opinion refuses a statement: {reason}"))
-                })?;
-                let judged = Arc::new(judged);
+                let judged = Arc::new(opinion::Judged::of(sql, &self.0.schema, Dialect::Sqlite)?);
                 self.0.judged.insert(Box::from(sql), Arc::clone(&judged));
                 judged
             }
         };
-        let skipped = usize::from(!prologue.is_empty());
-        let prologue_is_ours =
-            skipped == 0 || matches!(rendered.binds.first(), Some(Bind::Organization));
-        let bound = rendered.binds.len() == judged.placeholders + skipped
-            && prologue_is_ours
-            && judged
-                .organization
-                .iter()
-                .all(|at| matches!(rendered.binds.get(at + skipped), Some(Bind::Organization)));
-        if bound {
-            return Ok(());
+        // The prologue holds one placeholder, which is the organization's too.
+        match (prologue.is_empty(), rendered.binds.as_slice()) {
+            (true, binds) | (false, [Bind::Organization, binds @ ..]) => judged.approve(binds),
+            (false, _) => Err(Error::internal("a statement lost the value of its prologue")),
         }
-        Err(Error::internal("the second opinion refuses the values bound to a statement"))
     }
 
     /// Takes an authority for one statement: allowed by the builder, and recorded.

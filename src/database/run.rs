@@ -21,8 +21,8 @@ use crate::query::{
 };
 use crate::scope::TenantScope;
 use crate::table::{
-    ColumnDefinition, Dialect, KeyValues, RowReader, Schema, StoreRow, Table, TableDefinition,
-    TableKey, TenantTable, Value,
+    ColumnDefinition, Dialect, RowReader, Schema, StoreRow, Table, TableDefinition, TenantTable,
+    Value,
 };
 
 /// Where a statement runs: `&Database`, or `&mut Transaction` (`&mut *tx` for one that is
@@ -561,22 +561,11 @@ impl Batch<'_> {
             }
             (false, _) => Sql::Once(render()?),
         };
-        let width = self.table.columns().len();
-        let owned = self.table.tenant_column().is_some();
-        let guarded = owned && self.ast.conflict.as_ref().is_some_and(|conflict| !conflict.update.is_empty());
-        let mut binds = Vec::with_capacity(rows * (width + 1) + 2);
+        let mut binds = Vec::with_capacity(rows * (self.table.columns().len() + 1) + 2);
         if !context.prologue.is_empty() {
             binds.push(Bind::Organization);
         }
-        for row in self.values(from, rows).chunks(width) {
-            if owned {
-                binds.push(Bind::Organization);
-            }
-            binds.extend(row.iter().cloned().map(Bind::Value));
-        }
-        if guarded {
-            binds.push(Bind::Organization);
-        }
+        self.ast.binds(self.table, (from, rows), &mut binds);
         let rendered = Rendered { sql, binds };
         if let Actor::Scope(_) = self.actor {
             database.second_opinion(&rendered, context.prologue)?;
@@ -861,12 +850,10 @@ impl<T: Table> Find<'_, T> {
     pub async fn fetch_optional<'e>(self, executor: impl Executor<'e>) -> Result<Option<T>> {
         let run = executor.lower();
         require_transaction(&run, self.for_update)?;
-        let (scope, table) = (self.scope, T::definition());
-        let key = self.key;
         run.read_first(
-            Actor::Scope(scope),
-            table,
-            move |context| find::<T>(context, scope, &key),
+            Actor::Scope(self.scope),
+            T::definition(),
+            |context| find(context, &self),
             <T as Sources>::read,
         )
         .await
@@ -885,41 +872,21 @@ impl<T: Table> Find<'_, T> {
 }
 
 /// A read by key has one shape for each table, rendered once.
-fn find<T: Table>(context: Context<'_>, scope: &TenantScope, key: &T::Key) -> Result<Rendered> {
+fn find<T: Table>(context: Context<'_>, find: &Find<'_, T>) -> Result<Rendered> {
     let table = T::definition();
     let (_, registered) = context.schema.registered(table)?;
     let sql = match registered.find_sql.get() {
         Some(sql) => std::sync::Arc::clone(sql),
         None => {
-            let sql = std::sync::Arc::from(context.renderer(Reach::Scope(scope)).find(table)?);
+            let sql = std::sync::Arc::from(context.renderer(Reach::Scope(find.scope)).find(table)?);
             std::sync::Arc::clone(registered.find_sql.get_or_init(|| sql))
         }
-    };
-    let mut columns = [table.columns().first(); 4];
-    let mut count = 0;
-    for (slot, at) in columns.iter_mut().zip(table.key_positions()) {
-        *slot = table.column(at);
-        count += 1;
-    }
-    let [a, b, c, d] = columns;
-    let (Some(a), Some(b), Some(c), Some(d)) = (a, b, c, d) else {
-        return Err(Error::misuse("a table has no column").at_table(table.name()));
-    };
-    let columns = [a, b, c, d];
-    let encoded = columns.get(..count).and_then(|columns| key.encode(columns));
-    let Some(KeyValues(values)) = encoded else {
-        return Err(Error::misuse("a key has other columns than its table declares").at_table(table.name()));
     };
     let mut binds = Vec::with_capacity(6);
     if !context.prologue.is_empty() {
         binds.push(Bind::Organization);
     }
-    if table.tenant_column().is_some() {
-        binds.push(Bind::Organization);
-    }
-    for (value, column) in values.into_iter().flatten().zip(columns) {
-        binds.push(Bind::Value(value.accepted(table.name(), column.name())?));
-    }
+    find.binds(&mut binds)?;
     Ok(Rendered { sql: Sql::Shared(sql), binds })
 }
 

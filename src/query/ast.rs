@@ -8,7 +8,7 @@ use crate::table::{ColumnDefinition, ReferenceDefinition, TableDefinition, Value
 
 /// One column of one occurrence of a table.
 #[derive(Clone, Copy)]
-pub(crate) struct ColumnRef {
+pub struct ColumnRef {
     pub(crate) table: &'static TableDefinition,
     pub(crate) position: u16,
     pub(crate) occurrence: Option<u8>,
@@ -52,7 +52,7 @@ pub enum Sign {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Op {
+pub enum Op {
     Eq,
     Ne,
     Lt,
@@ -85,13 +85,13 @@ pub(crate) enum Function {
 
 /// An aggregate over the scoped relation; without a column it counts rows.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct AggregateRef {
+pub struct AggregateRef {
     pub(crate) function: Function,
     pub(crate) column: Option<ColumnRef>,
 }
 
 #[derive(Clone)]
-pub(crate) enum Predicate {
+pub enum Predicate {
     All(Vec<Predicate>),
     Any(Vec<Predicate>),
     Not(Box<Predicate>),
@@ -182,8 +182,8 @@ impl fmt::Debug for Predicate {
 }
 
 /// A select inside another statement, with the scope it was born from; none in a draft.
-#[derive(Clone)]
-pub(crate) struct Subquery {
+#[derive(Debug, Clone)]
+pub struct Subquery {
     pub(crate) scope: Option<TenantScope>,
     pub(crate) select: SelectAst,
     /// The one column that `IN` reads.

@@ -5,10 +5,12 @@ use std::marker::PhantomData;
 
 use super::ast::ColumnRef;
 use super::predicate::reference;
-use super::render::Conflict;
+use super::render::{Bind, Conflict, Rendered, Renderer, Sql};
 use crate::error::{Error, Result};
 use crate::scope::TenantScope;
-use crate::table::{Column, ColumnKind, RowWriter, Table, TenantTable, Value};
+use crate::table::{
+    Column, ColumnKind, RowWriter, Table, TableDefinition, TenantTable, Value,
+};
 
 /// Columns of one table: a column, or a tuple of up to eight.
 pub trait ColumnsOf<T> {
@@ -70,6 +72,41 @@ impl InsertAst {
             }
         }
         ast
+    }
+
+    /// The values of rows `from..from + rows`, each behind its organization.
+    pub(crate) fn binds(
+        &self,
+        table: &'static TableDefinition,
+        (from, rows): (usize, usize),
+        binds: &mut Vec<Bind>,
+    ) {
+        let width = table.columns().len();
+        let owned = table.tenant_column().is_some();
+        let values = self.values.get(from * width..(from + rows) * width).unwrap_or_default();
+        for row in values.chunks(width.max(1)) {
+            if owned {
+                binds.push(Bind::Organization);
+            }
+            binds.extend(row.iter().cloned().map(Bind::Value));
+        }
+        let updates = self.conflict.as_ref().is_some_and(|conflict| !conflict.update.is_empty());
+        if owned && updates {
+            binds.push(Bind::Organization);
+        }
+    }
+
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn rendered(
+        &self,
+        renderer: Renderer<'_>,
+        table: &'static TableDefinition,
+        returning: bool,
+    ) -> Result<Rendered> {
+        let mut binds = Vec::new();
+        self.binds(table, (0, self.rows), &mut binds);
+        let sql = renderer.insert(table, self.rows, self.conflict.as_ref(), returning)?;
+        Ok(Rendered { sql: Sql::Once(sql), binds })
     }
 
     const fn empty(batch: bool) -> Self {

@@ -21,6 +21,9 @@
 mod aggregate;
 mod ast;
 mod insert;
+#[cfg(feature = "sqlite")]
+mod inspect;
+#[cfg(feature = "sqlite")]
 pub(crate) mod opinion;
 mod page;
 mod predicate;

@@ -874,7 +874,7 @@ impl<'a> Renderer<'a> {
 
     // ---- single rows
 
-    /// A read by key; the statement is the same for every key.
+    /// A read by key; the statement is the same for every key, which `Find` binds.
     pub(crate) fn find(mut self, table: &'static TableDefinition) -> Result<String> {
         self.sql.push_str("SELECT ");
         self.select_list(table, 0)?;

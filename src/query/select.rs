@@ -7,9 +7,13 @@ use super::aggregate::{Aggregate, Aggregated, Aggregates, Grouped};
 use super::ast::{ColumnRef, Join, Link, OrderKey, OrderTerm, SelectAst, Subquery};
 use super::page::{Cursor, Paged};
 use super::predicate::{Filter, reference};
+use super::render::{Bind, Rendered, Renderer, Sql};
 use super::sources::{Append, Columns, OneOf, Sources, Within};
+use crate::error::{Error, Result};
 use crate::scope::TenantScope;
-use crate::table::{Column, ColumnKind, ColumnValue, Edge, Occurrence, Table};
+use crate::table::{
+    Column, ColumnKind, ColumnValue, Edge, KeyValues, Occurrence, Table, TableKey,
+};
 
 /// A read of rows of one organization, over one table or along joins.
 ///
@@ -381,6 +385,41 @@ impl<'s, T: Table> Find<'s, T> {
     pub fn for_update(mut self) -> Self {
         self.for_update = true;
         self
+    }
+}
+
+impl<T: Table> Find<'_, T> {
+    /// The values of the read: the organization, then the key.
+    pub(crate) fn binds(&self, binds: &mut Vec<Bind>) -> Result<()> {
+        let table = T::definition();
+        if table.tenant_column().is_some() {
+            binds.push(Bind::Organization);
+        }
+        let Some(first) = table.columns().first() else {
+            return Err(Error::misuse("a table has no column").at_table(table.name()));
+        };
+        let mut columns = [first; 4];
+        let mut count = 0;
+        for (slot, at) in columns.iter_mut().zip(table.key_positions()) {
+            *slot = table.column(at).unwrap_or(first);
+            count += 1;
+        }
+        let encoded = columns.get(..count).and_then(|columns| self.key.encode(columns));
+        let Some(KeyValues(values)) = encoded else {
+            return Err(Error::misuse("a key has other columns than its table declares")
+                .at_table(table.name()));
+        };
+        for (value, column) in values.into_iter().flatten().zip(columns) {
+            binds.push(Bind::Value(value.accepted(table.name(), column.name())?));
+        }
+        Ok(())
+    }
+
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn rendered(&self, renderer: Renderer<'_>) -> Result<Rendered> {
+        let mut binds = Vec::new();
+        self.binds(&mut binds)?;
+        Ok(Rendered { sql: Sql::Once(renderer.find(T::definition())?), binds })
     }
 }
 
