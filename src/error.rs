@@ -252,13 +252,6 @@ impl Error {
         self
     }
 
-    /// For an outage that waiting does not mend.
-    #[must_use]
-    pub(crate) fn permanent(mut self) -> Self {
-        self.0.retryable = false;
-        self
-    }
-
     #[must_use]
     pub(crate) fn retry_after_of(mut self, wait: Duration) -> Self {
         self.0.retryable = true;

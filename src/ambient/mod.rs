@@ -4,6 +4,8 @@
 //! Search for `cross_tenant_authority` to list all places of a program that can cross from one
 //! organization to another.
 
+#[cfg(feature = "sqlite")]
+mod run;
 mod tables;
 
 use std::borrow::Cow;

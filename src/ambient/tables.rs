@@ -4,17 +4,11 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use super::CrossTenantAuthority;
-use crate::database::{Actor, Executor, Run, delete, update};
-use crate::error::{Error, Result};
-use crate::id::OrganizationId;
 use crate::query::{
-    Filter, InsertAst, NamesRows, OrderBy, Output, Predicate, Reach, Restricted, SelectAst,
-    Sources, Unrestricted, UpdateAst, Within, add_filter, key_predicate, name_rows,
+    Assignment, Filter, InsertAst, OneOf, OrderBy, Predicate, Restricted, SelectAst, Unrestricted,
+    UpdateAst, Within, add_filter, key_predicate, name_rows, reference,
 };
-use crate::query::{Assignment, OneOf, reference};
-use crate::table::{
-    Column, ColumnKind, GlobalTable, RowReader, Table, TenantTable, read_organization,
-};
+use crate::table::{Column, ColumnKind, GlobalTable, Table, TenantTable};
 
 /// A read of the rows of every organization.
 ///
@@ -22,8 +16,8 @@ use crate::table::{
 /// Reads the rows of every organization in one table.
 #[must_use = "a query does nothing until it is run: `.fetch_all(&db).await?`"]
 pub struct SelectAcross<'a, T> {
-    authority: &'a CrossTenantAuthority,
-    ast: SelectAst,
+    pub(super) authority: &'a CrossTenantAuthority,
+    pub(super) ast: SelectAst,
     marker: PhantomData<fn() -> T>,
 }
 
@@ -68,46 +62,6 @@ impl<'a, T: TenantTable> SelectAcross<'a, T> {
         self.ast.limit = Some(rows);
         self
     }
-
-    /// Reads the rows with their organizations, after the use is written down.
-    ///
-    /// # Errors
-    /// `Unconfigured` where the Database does not accept cross-tenant authority, `Unavailable`
-    /// where its use cannot be recorded, `Misuse` in an organization's transaction.
-    pub async fn fetch_all<'e>(
-        self,
-        executor: impl Executor<'e>,
-    ) -> Result<Vec<(OrganizationId, T)>> {
-        let (run, table) = (executor.lower(), T::definition());
-        let database = require_database(&run)?;
-        database.accept(self.authority, "select", table).await?;
-        let kind = database.schema().organization_kind();
-        let ast = self.ast;
-        run.read_all(
-            Actor::Accepted,
-            table,
-            |context| context.renderer(Reach::Across).select(&ast, Output::Rows),
-            |row| {
-                let organization = read_organization(row, table, kind)?;
-                row.seek(0);
-                Ok((organization, <T as Sources>::read(row)?))
-            },
-        )
-        .await
-    }
-}
-
-fn require_database<'r>(run: &'r Run<'_>) -> Result<&'r crate::Database> {
-    match run {
-        Run::Database(database) => Ok(database),
-        Run::Transaction(_) => Err(Error::misuse(
-            "cross-tenant work runs on the Database, not in a transaction of one organization",
-        )),
-    }
-}
-
-const fn no_rows(_: &mut RowReader<'_>) -> Result<()> {
-    Ok(())
 }
 
 /// An insert into a global table.
@@ -116,8 +70,8 @@ const fn no_rows(_: &mut RowReader<'_>) -> Result<()> {
 /// Adds rows to what every organization reads.
 #[must_use = "an insert does nothing until it is run: `.execute(&db).await?`"]
 pub struct InsertGlobal<'a, T> {
-    authority: &'a CrossTenantAuthority,
-    ast: InsertAst,
+    pub(super) authority: &'a CrossTenantAuthority,
+    pub(super) ast: InsertAst,
     marker: PhantomData<fn() -> T>,
 }
 
@@ -147,19 +101,6 @@ impl<'a, T: GlobalTable> InsertGlobal<'a, T> {
     pub fn many(authority: &'a CrossTenantAuthority, rows: impl IntoIterator<Item = T>) -> Self {
         Self { authority, ast: InsertAst::many(rows), marker: PhantomData }
     }
-
-    /// Inserts the rows, after the use is written down.
-    ///
-    /// # Errors
-    /// `Conflict` for a key or unique values that exist, `NotFound` for a reference to a row that
-    /// does not, `Invalid` for values that the store cannot hold; `Unconfigured` and `Unavailable`
-    /// as for [`SelectAcross::fetch_all`].
-    pub async fn execute<'e>(self, executor: impl Executor<'e>) -> Result<u64> {
-        let (run, table) = (executor.lower(), T::definition());
-        require_database(&run)?.accept(self.authority, "insert", table).await?;
-        let (affected, _) = run.insert(Actor::Accepted, table, self.ast, false, no_rows).await?;
-        Ok(affected)
-    }
 }
 
 /// An update of a global table.
@@ -168,8 +109,8 @@ impl<'a, T: GlobalTable> InsertGlobal<'a, T> {
 /// Changes what every organization reads.
 #[must_use = "an update does nothing until it is run: `.execute(&db).await?`"]
 pub struct UpdateGlobal<'a, T, R> {
-    authority: &'a CrossTenantAuthority,
-    ast: UpdateAst,
+    pub(super) authority: &'a CrossTenantAuthority,
+    pub(super) ast: UpdateAst,
     marker: PhantomData<fn() -> (T, R)>,
 }
 
@@ -179,8 +120,8 @@ pub struct UpdateGlobal<'a, T, R> {
 /// Removes rows from what every organization reads.
 #[must_use = "a delete does nothing until it is run: `.execute(&db).await?`"]
 pub struct DeleteGlobal<'a, T, R> {
-    authority: &'a CrossTenantAuthority,
-    filter: Option<Predicate>,
+    pub(super) authority: &'a CrossTenantAuthority,
+    pub(super) filter: Option<Predicate>,
     marker: PhantomData<fn() -> (T, R)>,
 }
 
@@ -234,18 +175,6 @@ impl<'a, T: GlobalTable, R> UpdateGlobal<'a, T, R> {
     }
 }
 
-impl<T: GlobalTable, R: NamesRows> UpdateGlobal<'_, T, R> {
-    /// Updates the rows, after the use is written down; answers how many there were.
-    ///
-    /// # Errors
-    /// As for [`InsertGlobal::execute`].
-    pub async fn execute<'e>(self, executor: impl Executor<'e>) -> Result<u64> {
-        let run = executor.lower();
-        require_database(&run)?.accept(self.authority, "update", T::definition()).await?;
-        update::<T, _>(run, Actor::Accepted, &self.ast, false, no_rows).await.map(|(rows, _)| rows)
-    }
-}
-
 impl<'a, T: GlobalTable> DeleteGlobal<'a, T, Unrestricted> {
     /// What `Genre::delete_global(&authority)` calls.
     ///
@@ -259,19 +188,5 @@ impl<'a, T: GlobalTable> DeleteGlobal<'a, T, Unrestricted> {
 impl<'a, T: GlobalTable, R> DeleteGlobal<'a, T, R> {
     fn restricted(self) -> DeleteGlobal<'a, T, Restricted> {
         DeleteGlobal { authority: self.authority, filter: self.filter, marker: PhantomData }
-    }
-}
-
-impl<T: GlobalTable, R: NamesRows> DeleteGlobal<'_, T, R> {
-    /// Deletes the rows, after the use is written down; answers how many there were.
-    ///
-    /// # Errors
-    /// `Conflict` for a row that others refer to; otherwise as for [`InsertGlobal::execute`].
-    pub async fn execute<'e>(self, executor: impl Executor<'e>) -> Result<u64> {
-        let run = executor.lower();
-        require_database(&run)?.accept(self.authority, "delete", T::definition()).await?;
-        delete::<T, _>(run, Actor::Accepted, self.filter.as_ref(), false, no_rows)
-            .await
-            .map(|(rows, _)| rows)
     }
 }
