@@ -59,9 +59,7 @@ impl SystemClock {
     /// The clock of the operating system.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            origin: Instant::now(),
-        }
+        Self { origin: Instant::now() }
     }
 }
 

@@ -299,9 +299,7 @@ impl fmt::Debug for Error {
         }
 
         let mut shown = f.debug_struct("Error");
-        shown
-            .field("kind", &self.0.kind)
-            .field("message", &Shown(self));
+        shown.field("kind", &self.0.kind).field("message", &Shown(self));
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {
             shown.field("source", &Shown(&error));
@@ -369,10 +367,7 @@ mod tests {
         assert_eq!(Error::denied().to_string(), "access is denied");
         let error = Error::conflict("the value is taken").at_table("orders");
         assert_eq!(error.to_string(), "the value is taken (table `orders`)");
-        let error = error
-            .at_column("email,name")
-            .at_row(3)
-            .with_source(Chatty { _secret: "s3cr" });
+        let error = error.at_column("email,name").at_row(3).with_source(Chatty { _secret: "s3cr" });
         assert_eq!(
             error.to_string(),
             "the value is taken (table `orders`, column `email,name`, row 3)"

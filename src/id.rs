@@ -67,10 +67,7 @@ pub(crate) enum OrganizationKey<'a> {
 
 impl OrganizationId {
     /// A fresh random UUID.
-    #[expect(
-        clippy::new_without_default,
-        reason = "a default id would invite a default tenant"
-    )]
+    #[expect(clippy::new_without_default, reason = "a default id would invite a default tenant")]
     #[must_use]
     pub fn new() -> Self {
         Self(Repr::Uuid(Uuid::new_v4()))
@@ -114,14 +111,9 @@ impl OrganizationId {
             ));
         }
         if text.is_empty() || text.len() > MAX_TEXT {
-            return Err(Error::invalid(
-                "a textual organization id has 1 to 64 bytes",
-            ));
+            return Err(Error::invalid("a textual organization id has 1 to 64 bytes"));
         }
-        if !text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
-        {
+        if !text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.')) {
             return Err(Error::invalid(
                 "a textual organization id holds letters, digits, `_`, `-` and `.` alone",
             ));
@@ -337,15 +329,9 @@ mod tests {
     fn serde_takes_canonical_strings_alone() {
         let id = OrganizationId::from_i64(42).unwrap();
         assert_eq!(serde_json::to_string(&id).unwrap(), "\"42\"");
-        assert_eq!(
-            serde_json::from_str::<OrganizationId>("\"42\"").unwrap(),
-            id
-        );
+        assert_eq!(serde_json::from_str::<OrganizationId>("\"42\"").unwrap(), id);
         for json in ["42", "null", "\"0\"", "\"\"", "\"a b\"", "{}"] {
-            assert!(
-                serde_json::from_str::<OrganizationId>(json).is_err(),
-                "{json}"
-            );
+            assert!(serde_json::from_str::<OrganizationId>(json).is_err(), "{json}");
         }
     }
 
@@ -367,10 +353,7 @@ mod tests {
 
     #[test]
     fn debug_shows_the_canonical_form() {
-        assert_eq!(
-            format!("{:?}", OrganizationId::from_i64(7).unwrap()),
-            "OrganizationId(7)"
-        );
+        assert_eq!(format!("{:?}", OrganizationId::from_i64(7).unwrap()), "OrganizationId(7)");
     }
 
     proptest! {

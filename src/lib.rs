@@ -1,7 +1,11 @@
 //! Cross-tenant data leaks made unrepresentable.
 #![cfg_attr(
     not(feature = "sqlite"),
-    allow(dead_code, unused_imports, reason = "without a store statements are built and never run")
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "without a store statements are built and never run"
+    )
 )]
 
 pub mod ambient;

@@ -54,10 +54,7 @@ pub fn cross_tenant_authority(
     reason: &'static str,
     principal: impl Into<Principal>,
 ) -> CrossTenantAuthority {
-    CrossTenantAuthority {
-        reason,
-        principal: principal.into(),
-    }
+    CrossTenantAuthority { reason, principal: principal.into() }
 }
 
 impl CrossTenantAuthority {
@@ -92,9 +89,7 @@ impl CrossTenantAuthority {
     }
 
     fn event(&self, auditor: &Auditor, statement: impl Into<Cow<'static, str>>) -> AuditEvent {
-        let kind = AuditKind::CrossTenant {
-            reason: self.reason,
-        };
+        let kind = AuditKind::CrossTenant { reason: self.reason };
         auditor.event(kind).by(&self.principal).on(statement)
     }
 }
@@ -150,12 +145,9 @@ impl ScopeIssuer {
     ) -> Result<TenantScope> {
         let organization = organization.into();
         authority.validate()?;
-        let event = authority
-            .event(self.auditor(), "enter organization")
-            .about(&organization);
+        let event = authority.event(self.auditor(), "enter organization").about(&organization);
         self.auditor().require(event).await?;
-        self.admit_stranger(authority.principal(), &organization, Role::Owner)
-            .await
+        self.admit_stranger(authority.principal(), &organization, Role::Owner).await
     }
 }
 
@@ -173,9 +165,7 @@ impl MemorySink {
     /// principal has an empty or unfit id.
     pub async fn events_across(&self, authority: &CrossTenantAuthority) -> Result<Vec<AuditEvent>> {
         authority.validate()?;
-        let kind = AuditKind::CrossTenant {
-            reason: authority.reason,
-        };
+        let kind = AuditKind::CrossTenant { reason: authority.reason };
         let event = AuditEvent::new(kind, crate::clock::now())
             .by(authority.principal())
             .on("read audit events");

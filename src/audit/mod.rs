@@ -77,14 +77,7 @@ pub enum AuditKind {
 
 impl AuditEvent {
     pub(crate) fn new(kind: AuditKind, at: OffsetDateTime) -> Self {
-        Self {
-            at,
-            kind,
-            organization: None,
-            principal: None,
-            statement: None,
-            detail: None,
-        }
+        Self { at, kind, organization: None, principal: None, statement: None, detail: None }
     }
 
     #[must_use]
@@ -234,11 +227,7 @@ impl MemorySink {
     /// A sink that keeps the latest `capacity` events of each organization.
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Self {
-        Self(Arc::new(Mutex::new(Rooms {
-            capacity,
-            next: 0,
-            rooms: HashMap::new(),
-        })))
+        Self(Arc::new(Mutex::new(Rooms { capacity, next: 0, rooms: HashMap::new() })))
     }
 
     /// How many events are kept, of all organizations.
@@ -259,13 +248,7 @@ impl MemorySink {
         let mut kept = self.with(|rooms| {
             let rooms = [rooms.rooms.get(&own), rooms.rooms.get(&None)];
             let mine = |(_, event): &&(u64, AuditEvent)| event.organization == own;
-            rooms
-                .into_iter()
-                .flatten()
-                .flatten()
-                .filter(mine)
-                .cloned()
-                .collect::<Vec<_>>()
+            rooms.into_iter().flatten().flatten().filter(mine).cloned().collect::<Vec<_>>()
         });
         kept.sort_by_key(|(number, _)| *number);
         kept.into_iter().map(|(_, event)| event).collect()
@@ -341,13 +324,7 @@ impl Auditor {
 
     fn with_patience(sink: Arc<dyn AuditSink>, clock: Arc<dyn Clock>, patience: Duration) -> Self {
         let (queue, dropped) = (Mutex::new(None), Arc::default());
-        Self(Arc::new(Inner {
-            sink,
-            clock,
-            patience,
-            queue,
-            dropped,
-        }))
+        Self(Arc::new(Inner { sink, clock, patience, queue, dropped }))
     }
 
     /// An event of this moment.
@@ -357,10 +334,7 @@ impl Auditor {
 
     /// Reports an ordinary event: never waits, never fails.
     pub(crate) fn note(&self, event: AuditEvent) {
-        let note = Note {
-            event,
-            dropped: Some(Arc::clone(&self.0.dropped)),
-        };
+        let note = Note { event, dropped: Some(Arc::clone(&self.0.dropped)) };
         if let Some(Job::Note(mut note)) = self.send(Job::Note(note)) {
             // Without a runtime nobody works the queue; a sink that need not wait still keeps it.
             if let Some(Ok(())) = ask(&*self.0.sink, &note.event, None).now_or_never() {
@@ -371,11 +345,9 @@ impl Auditor {
 
     /// Writes an event without which the act must not take place.
     pub(crate) async fn require(&self, event: AuditEvent) -> Result<()> {
-        ask(&*self.0.sink, &event, Some(self.0.patience))
-            .await
-            .map_err(|error| {
-                Error::unavailable("the act cannot be recorded and was not done").with_source(error)
-            })
+        ask(&*self.0.sink, &event, Some(self.0.patience)).await.map_err(|error| {
+            Error::unavailable("the act cannot be recorded and was not done").with_source(error)
+        })
     }
 
     /// Waits until all events noted before are kept or dropped.

@@ -48,11 +48,7 @@ async fn ordinary_events_arrive_in_order() {
         auditor.note(entered(1).by(&principal));
     }
     auditor.flush().await.unwrap();
-    let who: Vec<_> = sink
-        .all()
-        .into_iter()
-        .filter_map(|event| event.principal)
-        .collect();
+    let who: Vec<_> = sink.all().into_iter().filter_map(|event| event.principal).collect();
     assert_eq!(who, ["a", "b", "c"]);
     assert_eq!(auditor.dropped(), 0);
 }
@@ -73,10 +69,7 @@ async fn a_bad_sink_drops_ordinary_events_and_stops_required_ones() {
         }
         let error = auditor.require(entered(1)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{name}");
-        assert_eq!(
-            error.to_string(),
-            "the act cannot be recorded and was not done"
-        );
+        assert_eq!(error.to_string(), "the act cannot be recorded and was not done");
     }
 }
 
@@ -93,10 +86,7 @@ async fn a_full_queue_drops_and_counts_and_does_not_wait() {
 async fn a_flush_does_not_wait_for_a_sink_that_hangs() {
     let auditor = auditor(Bad::Hangs);
     auditor.note(entered(1));
-    assert_eq!(
-        auditor.flush().await.unwrap_err().kind(),
-        ErrorKind::Unavailable
-    );
+    assert_eq!(auditor.flush().await.unwrap_err().kind(), ErrorKind::Unavailable);
     let idle = patient(Bad::Hangs);
     idle.flush().await.unwrap();
 }
@@ -116,23 +106,14 @@ fn without_a_runtime_a_ready_sink_keeps_and_another_drops() {
 
 #[test]
 fn without_a_timer_required_events_fail_closed() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .unwrap();
-    let error = runtime
-        .block_on(patient(MemorySink::new()).require(entered(1)))
-        .unwrap_err();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let error = runtime.block_on(patient(MemorySink::new()).require(entered(1))).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
 }
 
 #[test]
 fn a_runtime_that_ends_loses_no_count_and_the_next_one_works() {
-    let runtime = || {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
-    };
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let sink = MemorySink::new();
     let auditor = patient(sink.clone());
     let first = runtime();
@@ -161,11 +142,8 @@ fn the_memory_sink_keeps_apart_and_keeps_room() {
     }
     let ours = sink.of(&organization(1));
     assert_eq!(ours, [entered(1).by(&"ours")]);
-    let theirs: Vec<_> = sink
-        .of(&organization(2))
-        .into_iter()
-        .map(|event| event.principal.unwrap())
-        .collect();
+    let theirs: Vec<_> =
+        sink.of(&organization(2)).into_iter().map(|event| event.principal.unwrap()).collect();
     assert_eq!(theirs, ["theirs", "stranger", "theirs", "stranger"]);
     assert_eq!(sink.all().len(), 5);
 }

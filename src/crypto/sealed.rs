@@ -68,10 +68,7 @@ impl KeyRing {
             if bytes.len() != KEY {
                 return Err(Error::invalid("a key has 32 bytes"));
             }
-            if bytes
-                .windows(2)
-                .all(|pair| matches!(pair, [a, b] if a == b))
-            {
+            if bytes.windows(2).all(|pair| matches!(pair, [a, b] if a == b)) {
                 return Err(Error::invalid("a key is not one byte repeated"));
             }
             if keys.values().any(|other| other.ct_eq(bytes)) {
@@ -84,9 +81,7 @@ impl KeyRing {
         if keys.is_empty() {
             return Err(Error::invalid("a key ring has at least one key"));
         }
-        Ok(Self {
-            keys: Arc::new(keys),
-        })
+        Ok(Self { keys: Arc::new(keys) })
     }
 
     /// A ring of one random key, which ends with the process.
@@ -128,23 +123,14 @@ impl KeyRing {
             return Err(Unopened("sealed in an unknown format"));
         }
         let version = u32::from_be_bytes(version);
-        let key = self
-            .keys
-            .get(&version)
-            .ok_or(Unopened("sealed under an unknown key version"))?;
+        let key = self.keys.get(&version).ok_or(Unopened("sealed under an unknown key version"))?;
         let unauthentic = Unopened("edited, or sealed under another key or for another purpose");
         let message = Message::derive(key, version, salt, purpose, aad).ok_or(unauthentic)?;
         if !bool::from(message.commitment.ct_eq(commitment)) {
             return Err(unauthentic);
         }
-        let payload = Payload {
-            msg: ciphertext,
-            aad: header,
-        };
-        message
-            .cipher
-            .decrypt(&message.nonce.into(), payload)
-            .map_err(|_| unauthentic)
+        let payload = Payload { msg: ciphertext, aad: header };
+        message.cipher.decrypt(&message.nonce.into(), payload).map_err(|_| unauthentic)
     }
 
     fn seal_salted(
@@ -161,14 +147,8 @@ impl KeyRing {
         sealed.extend(version.to_be_bytes());
         sealed.extend(salt);
         sealed.extend(message.commitment);
-        let payload = Payload {
-            msg: text,
-            aad: &sealed,
-        };
-        let ciphertext = message
-            .cipher
-            .encrypt(&message.nonce.into(), payload)
-            .ok()?;
+        let payload = Payload { msg: text, aad: &sealed };
+        let ciphertext = message.cipher.encrypt(&message.nonce.into(), payload).ok()?;
         sealed.extend(ciphertext);
         Some(sealed)
     }
@@ -219,11 +199,7 @@ impl Message {
         let (key, rest) = okm.split_first_chunk::<KEY>()?;
         let (&nonce, rest) = rest.split_first_chunk()?;
         let (&commitment, _) = rest.split_first_chunk()?;
-        Some(Self {
-            cipher: Aes256Gcm::new(key.into()),
-            nonce,
-            commitment,
-        })
+        Some(Self { cipher: Aes256Gcm::new(key.into()), nonce, commitment })
     }
 }
 
@@ -249,12 +225,7 @@ mod tests {
     }
 
     fn ring(versions: &[(u32, u8)]) -> KeyRing {
-        KeyRing::new(
-            versions
-                .iter()
-                .map(|&(version, first)| (version, key(first))),
-        )
-        .unwrap()
+        KeyRing::new(versions.iter().map(|&(version, first)| (version, key(first)))).unwrap()
     }
 
     /// Computed from the formula with Python's `cryptography`.
@@ -270,15 +241,9 @@ mod tests {
         let salt = salt.as_slice().try_into().unwrap();
         let keys = ring(&[(7, 0)]);
         let text = b"the quick brown fox";
-        let sealed = keys
-            .seal_salted(salt, "scope-ticket", b"nightly-export", text)
-            .unwrap();
+        let sealed = keys.seal_salted(salt, "scope-ticket", b"nightly-export", text).unwrap();
         assert_eq!(sealed, vector);
-        assert_eq!(
-            keys.open("scope-ticket", b"nightly-export", &vector)
-                .unwrap(),
-            text
-        );
+        assert_eq!(keys.open("scope-ticket", b"nightly-export", &vector).unwrap(), text);
     }
 
     #[test]
@@ -303,10 +268,7 @@ mod tests {
             for bit in 0..8 {
                 let mut edited = sealed.clone();
                 edited[at] ^= 1 << bit;
-                assert!(
-                    keys.open("p", b"a", &edited).is_err(),
-                    "byte {at} bit {bit}"
-                );
+                assert!(keys.open("p", b"a", &edited).is_err(), "byte {at} bit {bit}");
             }
             assert!(keys.open("p", b"a", &sealed[..at]).is_err(), "cut at {at}");
         }
@@ -314,10 +276,7 @@ mod tests {
             let longer = [&sealed[..], &[extra]].concat();
             assert!(keys.open("p", b"a", &longer).is_err());
         }
-        assert!(
-            keys.open("p", b"a", &vec![1; HEADER + MAX_TEXT + TAG + 1])
-                .is_err()
-        );
+        assert!(keys.open("p", b"a", &vec![1; HEADER + MAX_TEXT + TAG + 1]).is_err());
     }
 
     #[test]
@@ -325,17 +284,10 @@ mod tests {
         let keys = ring(&[(1, 0)]);
         let sealed = keys.seal("ab", b"c", b"text").unwrap();
         assert_eq!(keys.open("ab", b"c", &sealed).unwrap(), b"text");
-        for (purpose, aad) in [
-            ("a", &b"bc"[..]),
-            ("abc", b""),
-            ("ab", b"d"),
-            ("ab", b""),
-            ("", b"abc"),
-        ] {
-            assert!(
-                keys.open(purpose, aad, &sealed).is_err(),
-                "{purpose} {aad:?}"
-            );
+        for (purpose, aad) in
+            [("a", &b"bc"[..]), ("abc", b""), ("ab", b"d"), ("ab", b""), ("", b"abc")]
+        {
+            assert!(keys.open(purpose, aad, &sealed).is_err(), "{purpose} {aad:?}");
         }
         assert!(ring(&[(1, 1)]).open("ab", b"c", &sealed).is_err());
     }
@@ -347,10 +299,7 @@ mod tests {
         assert_eq!(reason(b""), "not a sealed message");
         assert_eq!(reason(&[2; 200]), "sealed in an unknown format");
         assert_eq!(reason(&[1; 200]), "sealed under an unknown key version");
-        assert_eq!(
-            reason(&vec![1; HEADER + MAX_TEXT + TAG + 1]),
-            "too long for a sealed message"
-        );
+        assert_eq!(reason(&vec![1; HEADER + MAX_TEXT + TAG + 1]), "too long for a sealed message");
     }
 
     /// GCM alone would open it: whoever knows two keys can make a box that opens under both.
@@ -361,10 +310,7 @@ mod tests {
         let mut sealed = vec![FORMAT, 0, 0, 0, 1];
         sealed.extend([5; SALT]);
         sealed.extend([6; COMMITMENT]);
-        let payload = Payload {
-            msg: b"text",
-            aad: &sealed,
-        };
+        let payload = Payload { msg: b"text", aad: &sealed };
         let ciphertext = message.cipher.encrypt(&message.nonce.into(), payload);
         sealed.extend(ciphertext.unwrap());
         assert!(keys.open("p", b"a", &sealed).is_err());
@@ -373,10 +319,7 @@ mod tests {
     #[test]
     fn the_same_text_is_sealed_differently_each_time() {
         let keys = KeyRing::random().unwrap();
-        assert_ne!(
-            keys.seal("p", b"", b"x").unwrap(),
-            keys.seal("p", b"", b"x").unwrap()
-        );
+        assert_ne!(keys.seal("p", b"", b"x").unwrap(), keys.seal("p", b"", b"x").unwrap());
     }
 
     #[test]
@@ -393,21 +336,14 @@ mod tests {
         refused(vec![(1, key(0)), (2, key(0))]);
         let keys = ring(&[(1, 0)]);
         let most = vec![7; MAX_TEXT];
-        assert_eq!(
-            keys.open("p", b"", &keys.seal("p", b"", &most).unwrap())
-                .unwrap(),
-            most
-        );
+        assert_eq!(keys.open("p", b"", &keys.seal("p", b"", &most).unwrap()).unwrap(), most);
         let error = keys.seal("p", b"", &vec![7; MAX_TEXT + 1]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid);
     }
 
     #[test]
     fn debug_shows_versions_alone() {
-        assert_eq!(
-            format!("{:?}", ring(&[(3, 0)])),
-            "{3: SecretBytes([redacted])}"
-        );
+        assert_eq!(format!("{:?}", ring(&[(3, 0)])), "{3: SecretBytes([redacted])}");
     }
 
     proptest! {

@@ -89,10 +89,7 @@ mod tests {
 
     #[test]
     fn random_bytes_differ() {
-        let (a, b) = (
-            SecretBytes::random(32).unwrap(),
-            SecretBytes::random(32).unwrap(),
-        );
+        let (a, b) = (SecretBytes::random(32).unwrap(), SecretBytes::random(32).unwrap());
         assert_eq!(a.expose_secret().len(), 32);
         assert!(!a.ct_eq(b.expose_secret()));
     }

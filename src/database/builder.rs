@@ -168,7 +168,10 @@ impl DatabaseBuilder {
         let auditor = match (self.audit, &self.issuer) {
             (Some(sink), issuer) => Auditor::new(
                 sink,
-                issuer.as_ref().map_or_else(|| Arc::new(SystemClock::new()) as _, |issuer| Arc::clone(issuer.clock())),
+                issuer.as_ref().map_or_else(
+                    || Arc::new(SystemClock::new()) as _,
+                    |issuer| Arc::clone(issuer.clock()),
+                ),
             ),
             (None, Some(issuer)) => issuer.auditor().clone(),
             (None, None) => Auditor::new(Arc::new(TracingSink), Arc::new(SystemClock::new())),

@@ -31,7 +31,10 @@ impl std::error::Error for StoreError {}
 #[derive(Debug)]
 pub(crate) enum Fault {
     Busy(StoreError),
-    Check { column: Option<String>, source: StoreError },
+    Check {
+        column: Option<String>,
+        source: StoreError,
+    },
     Closed,
     Corrupt(StoreError),
     Decode(Error),
@@ -39,13 +42,22 @@ pub(crate) enum Fault {
     Full(StoreError),
     Internal(StoreError),
     Io(StoreError),
-    Missing { table: Option<String>, source: StoreError },
-    NotNull { column: Option<String>, source: StoreError },
+    Missing {
+        table: Option<String>,
+        source: StoreError,
+    },
+    NotNull {
+        column: Option<String>,
+        source: StoreError,
+    },
     Overflow(StoreError),
     ReadOnly(StoreError),
     TimedOut,
     TooLarge(StoreError),
-    Unique { columns: Vec<String>, source: StoreError },
+    Unique {
+        columns: Vec<String>,
+        source: StoreError,
+    },
     /// The second wall stopped the statement.
     Wall(StoreError),
 }
@@ -73,7 +85,9 @@ pub(crate) fn reduce(error: &sqlx::Error) -> Fault {
         sqlx::Error::Database(database) => database,
         sqlx::Error::PoolTimedOut => return Fault::TimedOut,
         sqlx::Error::PoolClosed => return Fault::Closed,
-        sqlx::Error::WorkerCrashed | sqlx::Error::Io(_) => return Fault::Io(StoreError { code: 10 }),
+        sqlx::Error::WorkerCrashed | sqlx::Error::Io(_) => {
+            return Fault::Io(StoreError { code: 10 });
+        }
         _ => return Fault::Internal(StoreError { code: 21 }),
     };
     let code = database.code().and_then(|code| code.parse().ok()).unwrap_or(1);
@@ -82,10 +96,9 @@ pub(crate) fn reduce(error: &sqlx::Error) -> Fault {
     match code {
         _ if message.contains("FOREIGN KEY constraint failed") => Fault::Foreign(source),
         _ if message.contains(super::sqlite::WALL) => Fault::Wall(source),
-        1555 | 2067 => Fault::Unique {
-            columns: columns_after(message, "UNIQUE constraint failed: "),
-            source,
-        },
+        1555 | 2067 => {
+            Fault::Unique { columns: columns_after(message, "UNIQUE constraint failed: "), source }
+        }
         1299 => Fault::NotNull {
             column: columns_after(message, "NOT NULL constraint failed: ").into_iter().next(),
             source,
@@ -137,7 +150,8 @@ impl Fault {
                 .retryable()
                 .with_source(source),
             Self::Check { column, source } => {
-                let error = Error::invalid("a value is not what its column accepts").with_source(source);
+                let error =
+                    Error::invalid("a value is not what its column accepts").with_source(source);
                 match declared(table, column.as_slice()).into_iter().next() {
                     Some(column) => error.at_column(column),
                     None => error,
@@ -172,7 +186,8 @@ impl Fault {
                 };
             }
             Self::NotNull { column, source } => {
-                let error = Error::invalid("a column that needs a value got none").with_source(source);
+                let error =
+                    Error::invalid("a column that needs a value got none").with_source(source);
                 match declared(table, column.as_slice()).into_iter().next() {
                     Some(column) => error.at_column(column),
                     None => error,
@@ -186,11 +201,13 @@ impl Fault {
             }
             Self::TimedOut => Error::unavailable("no connection became free in time").retryable(),
             Self::TooLarge(source) => {
-                Error::invalid("a statement or value is larger than the store takes").with_source(source)
+                Error::invalid("a statement or value is larger than the store takes")
+                    .with_source(source)
             }
             Self::Unique { columns, source } => {
                 let columns = declared(table, &columns);
-                let error = Error::conflict("a row with the same unique values exists").with_source(source);
+                let error =
+                    Error::conflict("a row with the same unique values exists").with_source(source);
                 if columns.is_empty() { error } else { error.at_column(columns.join(", ")) }
             }
             Self::Wall(source) => {
@@ -218,7 +235,9 @@ fn declared(table: Option<&'static TableDefinition>, names: &[String]) -> Vec<&'
 /// Why a database could not be opened.
 pub(crate) fn opening(error: &sqlx::Error) -> Error {
     match reduce(error) {
-        Fault::Io(source) => Error::unconfigured("the database file cannot be opened").with_source(source),
+        Fault::Io(source) => {
+            Error::unconfigured("the database file cannot be opened").with_source(source)
+        }
         fault => fault.into_error(None),
     }
 }

@@ -240,7 +240,6 @@ impl Database {
     }
 
     /// The schema that the database was opened with.
-    #[must_use]
     pub fn schema(&self) -> &Schema {
         &self.0.schema
     }
@@ -263,7 +262,9 @@ impl Database {
     pub(crate) fn admit(&self, scope: &TenantScope) -> Result<()> {
         scope.check()?;
         if !scope.issued_by(self.0.issuer.get_or_init(|| scope.issuer().clone())) {
-            return Err(Error::misuse("the scope was issued by another issuer than this Database's"));
+            return Err(Error::misuse(
+                "the scope was issued by another issuer than this Database's",
+            ));
         }
         if scope.organization().kind() != self.0.schema.organization_kind() {
             return Err(Error::misuse(
@@ -278,7 +279,11 @@ impl Database {
         if self.0.complete.load(Ordering::Acquire) {
             return Ok(());
         }
-        let absent = self.0.absent.read().map_or(true, |absent| absent.iter().any(|missing| missing.same(table)));
+        let absent = self
+            .0
+            .absent
+            .read()
+            .map_or(true, |absent| absent.iter().any(|missing| missing.same(table)));
         if absent {
             return Err(Error::unconfigured("the table does not exist: run `create_tables`, or a migration and open the Database again")
                 .at_table(table.name()));

@@ -14,8 +14,8 @@ use super::{Database, Transaction};
 use crate::error::{Error, Result};
 use crate::id::OrganizationId;
 use crate::query::{
-    Aggregated, Arguments, Bind, ColumnRef, Columns, Cursor, Delete, Find, GroupedAggregates, Insert,
-    InsertAst, MAX_BINDS, NamesRows, OrderKey, Output, Page, Paged, Predicate, Prepared,
+    Aggregated, Arguments, Bind, ColumnRef, Columns, Cursor, Delete, Find, GroupedAggregates,
+    Insert, InsertAst, MAX_BINDS, NamesRows, OrderKey, Output, Page, Paged, Predicate, Prepared,
     PreparedUpdate, Projection, Reach, Rendered, Renderer, Returning, Select, SelectAst, Sources,
     Sql, Term, Update, UpdateAst, order_terms,
 };
@@ -138,7 +138,10 @@ impl<'e> Run<'e> {
         let shadowed = matches!((self, actor), (Self::Database(_), Actor::Scope(_)))
             && database.store().read_wall
             && database.store().has_readers();
-        Context { schema: database.schema(), prologue: if shadowed { sqlite::SET_SCOPE } else { "" } }
+        Context {
+            schema: database.schema(),
+            prologue: if shadowed { sqlite::SET_SCOPE } else { "" },
+        }
     }
 
     /// Writes outside a transaction begin by saying whose rows they touch.
@@ -149,7 +152,12 @@ impl<'e> Run<'e> {
         Context { schema: database.schema(), prologue: if walled { sqlite::SET_SCOPE } else { "" } }
     }
 
-    fn judged(&self, rendered: Rendered, context: Context<'_>, actor: Actor<'_>) -> Result<sqlite::Bound> {
+    fn judged(
+        &self,
+        rendered: Rendered,
+        context: Context<'_>,
+        actor: Actor<'_>,
+    ) -> Result<sqlite::Bound> {
         if let Actor::Scope(_) = actor {
             self.database().second_opinion(&rendered, context.prologue)?;
         }
@@ -172,7 +180,12 @@ impl<'e> Run<'e> {
     }
 
     /// The public error of a failed statement; an incident is written down first.
-    async fn failed(&mut self, actor: Actor<'_>, table: &'static TableDefinition, fault: Fault) -> Error {
+    async fn failed(
+        &mut self,
+        actor: Actor<'_>,
+        table: &'static TableDefinition,
+        fault: Fault,
+    ) -> Error {
         let mut error = fault.into_error(Some(table));
         if let Actor::Scope(scope) = actor {
             error = self.database().incident(scope, error).await;
@@ -308,7 +321,8 @@ impl<'e> Run<'e> {
                 }
                 match sqlite::run(writer.connection(), bound, &mut each).await {
                     Err(Fault::Foreign(source)) => {
-                        Err(explain(writer.connection(), database.schema(), actor, written, source).await)
+                        Err(explain(writer.connection(), database.schema(), actor, written, source)
+                            .await)
                     }
                     outcome => outcome,
                 }
@@ -404,7 +418,8 @@ async fn in_time<T>(
         Some(timeout) => match tokio::time::timeout(timeout, work).await {
             Ok(outcome) => outcome,
             Err(_) => Err(Fault::Decode(
-                Error::unavailable("the statement took longer than the statement timeout").retryable(),
+                Error::unavailable("the statement took longer than the statement timeout")
+                    .retryable(),
             )),
         },
     }
@@ -482,11 +497,13 @@ async fn explain(
         let names = names.join(", ");
         match values {
             Some(values) if values.iter().any(|value| **value == Value::Null) => {}
-            Some(values) => match parent_exists(connection, schema, actor, reference.target(), &values).await {
-                Ok(true) => {}
-                Ok(false) => return missing_parent(table, names, source),
-                Err(fault) => return fault,
-            },
+            Some(values) => {
+                match parent_exists(connection, schema, actor, reference.target(), &values).await {
+                    Ok(true) => {}
+                    Ok(false) => return missing_parent(table, names, source),
+                    Err(fault) => return fault,
+                }
+            }
             None => suspects.push(names),
         }
     }
@@ -496,7 +513,11 @@ async fn explain(
     missing_parent(table, suspects.join(", "), source)
 }
 
-fn missing_parent(table: &'static TableDefinition, columns: String, source: super::fault::StoreError) -> Fault {
+fn missing_parent(
+    table: &'static TableDefinition,
+    columns: String,
+    source: super::fault::StoreError,
+) -> Fault {
     Fault::Decode(
         Error::not_found("the row that this column refers to does not exist")
             .at_table(table.name())
@@ -540,7 +561,13 @@ impl Batch<'_> {
         self.ast.values.get(from * width..(from + rows) * width).unwrap_or_default()
     }
 
-    fn bound(&self, database: &Database, context: Context<'_>, from: usize, rows: usize) -> Result<sqlite::Bound> {
+    fn bound(
+        &self,
+        database: &Database,
+        context: Context<'_>,
+        from: usize,
+        rows: usize,
+    ) -> Result<sqlite::Bound> {
         let plain = rows == 1 && self.ast.conflict.is_none() && !self.returning;
         let (_, registered) = context.schema.registered(self.table)?;
         let render = || {
@@ -656,7 +683,9 @@ impl Batch<'_> {
                 Ok(written) => affected += written,
                 Err(Fault::Decode(error)) => return Err(error),
                 Err(fault) => {
-                    return Err(self.offender(database, context, connection, (from, *rows), fault).await);
+                    return Err(self
+                        .offender(database, context, connection, (from, *rows), fault)
+                        .await);
                 }
             }
             from += rows;
@@ -721,7 +750,9 @@ fn first_of(mut ast: SelectAst) -> SelectAst {
 
 fn require_transaction(run: &Run<'_>, for_update: bool) -> Result<()> {
     if for_update && matches!(run, Run::Database(_)) {
-        return Err(Error::misuse("`for_update` holds its lock for a transaction: run it on `&mut tx`"));
+        return Err(Error::misuse(
+            "`for_update` holds its lock for a transaction: run it on `&mut tx`",
+        ));
     }
     Ok(())
 }
@@ -974,7 +1005,10 @@ impl<S: Sources, C: Columns<S, I>, I> Projection<'_, S, C, I> {
     ///
     /// # Errors
     /// As for [`Select::fetch_all`].
-    pub async fn fetch_optional<'e>(self, executor: impl Executor<'e>) -> Result<Option<C::Output>> {
+    pub async fn fetch_optional<'e>(
+        self,
+        executor: impl Executor<'e>,
+    ) -> Result<Option<C::Output>> {
         let run = executor.lower();
         let (scope, ast, columns) = (self.query.scope, first_of(self.query.ast), self.columns);
         require_transaction(&run, ast.for_update)?;
@@ -1014,7 +1048,9 @@ impl<O: Send> Aggregated<'_, O> {
                 Actor::Scope(scope),
                 ast.base,
                 |context| {
-                    context.renderer(Reach::Scope(scope)).select(&ast, Output::Aggregates(&aggregates))
+                    context
+                        .renderer(Reach::Scope(scope))
+                        .select(&ast, Output::Aggregates(&aggregates))
                 },
                 |row| {
                     aggregate_witnesses(row, &tables)?;
@@ -1040,7 +1076,9 @@ impl<S: Sources, G: Send, O: Send> GroupedAggregates<'_, S, G, O> {
             .read_all(
                 Actor::Scope(scope),
                 ast.base,
-                |context| context.renderer(Reach::Scope(scope)).select(&ast, Output::Groups(&aggregates)),
+                |context| {
+                    context.renderer(Reach::Scope(scope)).select(&ast, Output::Groups(&aggregates))
+                },
                 |row| {
                     aggregate_witnesses(row, &tables)?;
                     // A group of an absent row is read as its NULL columns.
@@ -1086,14 +1124,17 @@ impl<S: Sources> Paged<'_, S> {
         let terms = order_terms(&ast, None)?;
         let columns = page_columns(&ast, &terms)?;
         let schema = run.database().schema();
-        let shape = Renderer::new(Dialect::Sqlite, schema, Reach::Scope(scope), "").select(&ast, Output::Rows)?;
+        let shape = Renderer::new(Dialect::Sqlite, schema, Reach::Scope(scope), "")
+            .select(&ast, Output::Rows)?;
         let mut bound_to = scope.organization().encoded().into_bytes();
         bound_to.push(0);
         bound_to.extend_from_slice(shape.sql.as_str().as_bytes());
         if let Some(cursor) = &self.cursor {
             let values = open_cursor(&keys, &bound_to, cursor, columns.len())?;
-            let boundary =
-                columns.iter().zip(values).map(|((column, descending, _), value)| (*column, *descending, value));
+            let boundary = columns
+                .iter()
+                .zip(values)
+                .map(|((column, descending, _), value)| (*column, *descending, value));
             let after = Predicate::After(boundary.collect());
             crate::query::add_filter(&mut ast.filter, after);
         }
@@ -1110,7 +1151,8 @@ impl<S: Sources> Paged<'_, S> {
                     let value = S::read(row)?;
                     read += 1;
                     if read == wanted {
-                        last = columns.iter().map(|(.., at)| row.cell(*at)).collect::<Result<_>>()?;
+                        last =
+                            columns.iter().map(|(.., at)| row.cell(*at)).collect::<Result<_>>()?;
                     }
                     Ok(value)
                 },
@@ -1177,9 +1219,12 @@ fn seal_cursor(keys: &crate::crypto::KeyRing, bound_to: &[u8], values: &[Value])
             _ => CursorValue::Null,
         })
         .collect();
-    let text = serde_json::to_vec(&values).map_err(|_| Error::internal("a cursor has no text form"))?;
+    let text =
+        serde_json::to_vec(&values).map_err(|_| Error::internal("a cursor has no text form"))?;
     let sealed = keys.seal(CURSOR, bound_to, &text).map_err(|error| match error.kind() {
-        crate::ErrorKind::Invalid => Error::invalid("the order columns of a page hold more than 64 KiB"),
+        crate::ErrorKind::Invalid => {
+            Error::invalid("the order columns of a page hold more than 64 KiB")
+        }
         _ => error,
     })?;
     Ok(Cursor(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(sealed)))
@@ -1230,9 +1275,8 @@ impl<T: TenantTable> Insert<'_, T> {
     /// Dropped half-way, all rows went in or none.
     pub async fn execute<'e>(self, executor: impl Executor<'e>) -> Result<u64> {
         let run = executor.lower();
-        let (affected, _) = run
-            .insert(Actor::Scope(self.scope), T::definition(), self.ast, false, no_rows)
-            .await?;
+        let (affected, _) =
+            run.insert(Actor::Scope(self.scope), T::definition(), self.ast, false, no_rows).await?;
         Ok(affected)
     }
 }
@@ -1275,13 +1319,18 @@ fn keyed<T: Table>(row: &mut RowReader<'_>) -> Result<(Vec<Value>, T)> {
     let value = <T as Sources>::read(row)?;
     let table = T::definition();
     let first = usize::from(table.tenant_column().is_some());
-    let key = table.key_positions().map(|at| row.cell(first + usize::from(at))).collect::<Result<_>>()?;
+    let key =
+        table.key_positions().map(|at| row.cell(first + usize::from(at))).collect::<Result<_>>()?;
     Ok((key, value))
 }
 
 fn by_key<T>(mut rows: Vec<(Vec<Value>, T)>) -> Vec<T> {
     rows.sort_by(|(a, _), (b, _)| {
-        a.iter().zip(b).map(|(a, b)| a.key_order(b)).find(|order| order.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
+        a.iter()
+            .zip(b)
+            .map(|(a, b)| a.key_order(b))
+            .find(|order| order.is_ne())
+            .unwrap_or(std::cmp::Ordering::Equal)
     });
     rows.into_iter().map(|(_, row)| row).collect()
 }
@@ -1336,7 +1385,9 @@ impl<T: TenantTable, R: NamesRows> Update<'_, T, R> {
     /// Dropped half-way, all rows were updated or none.
     pub async fn execute<'e>(self, executor: impl Executor<'e>) -> Result<u64> {
         let actor = Actor::Scope(self.scope);
-        update::<T, _>(executor.lower(), actor, &self.ast, false, no_rows).await.map(|(rows, _)| rows)
+        update::<T, _>(executor.lower(), actor, &self.ast, false, no_rows)
+            .await
+            .map(|(rows, _)| rows)
     }
 }
 
@@ -1348,7 +1399,8 @@ impl<T: TenantTable, R: NamesRows> Returning<Update<'_, T, R>> {
     pub async fn fetch_all<'e>(self, executor: impl Executor<'e>) -> Result<Vec<T>> {
         let statement = self.statement;
         let actor = Actor::Scope(statement.scope);
-        let (_, rows) = update::<T, _>(executor.lower(), actor, &statement.ast, true, keyed::<T>).await?;
+        let (_, rows) =
+            update::<T, _>(executor.lower(), actor, &statement.ast, true, keyed::<T>).await?;
         Ok(by_key(rows))
     }
 }
@@ -1378,7 +1430,8 @@ impl<T: TenantTable, R: NamesRows> Returning<Delete<'_, T, R>> {
         let statement = self.statement;
         let actor = Actor::Scope(statement.scope);
         let (_, rows) =
-            delete::<T, _>(executor.lower(), actor, statement.filter.as_ref(), true, keyed::<T>).await?;
+            delete::<T, _>(executor.lower(), actor, statement.filter.as_ref(), true, keyed::<T>)
+                .await?;
         Ok(by_key(rows))
     }
 }
@@ -1401,10 +1454,92 @@ impl<T: TenantTable, A: Send + Sync> PreparedUpdate<T, A> {
                 Actor::Scope(scope),
                 table,
                 Written::Set(table, &self.ast().set),
-                |context| self.rendered(Dialect::Sqlite, context.schema, context.prologue, arguments),
+                |context| {
+                    self.rendered(Dialect::Sqlite, context.schema, context.prologue, arguments)
+                },
                 no_rows,
             )
             .await?;
         Ok(affected)
+    }
+}
+
+// ---- building alone, for benchmarks
+
+/// Renders and binds a statement exactly as a run does, and lets it go.
+fn built(rendered: Rendered, scope: &TenantScope) -> Result<usize> {
+    let count = rendered.binds.len();
+    let bound = sqlite::bind(rendered.sql, &rendered.binds, Some(scope.organization()))?;
+    drop(std::hint::black_box(bound));
+    Ok(count)
+}
+
+macro_rules! bench_build {
+    ($([$($generics:tt)*] $statement:ty, $context:ident, |$this:ident, $ctx:ident| $render:expr;)*) => {$(
+        impl<$($generics)*> $statement {
+            /// Builds the statement with its bound values, for benchmarks.
+            #[doc(hidden)]
+            pub fn bench_build(self, db: &Database) -> Result<usize> {
+                let $this = self;
+                db.admit($this.scope)?;
+                let run = Run::Database(db);
+                let $ctx = run.$context(Actor::Scope($this.scope));
+                built($render?, $this.scope)
+            }
+        }
+    )*};
+}
+
+bench_build! {
+    [S: Sources] Select<'_, S>, read_context, |this, context|
+        context.renderer(Reach::Scope(this.scope)).select(&this.ast, Output::Rows);
+    [T: Table] Find<'_, T>, read_context, |this, context| find(context, &this);
+    [T: TenantTable, R] Update<'_, T, R>, write_context, |this, context| context
+        .renderer(Reach::Scope(this.scope))
+        .update(T::definition(), &this.ast.set, this.ast.filter.as_ref(), false);
+}
+
+impl<T: TenantTable> Insert<'_, T> {
+    /// Builds the statement with its bound values, for benchmarks.
+    #[doc(hidden)]
+    pub fn bench_build(self, db: &Database) -> Result<usize> {
+        db.admit(self.scope)?;
+        let actor = Actor::Scope(self.scope);
+        let context = Run::Database(db).write_context(actor);
+        let batch = Batch { table: T::definition(), ast: &self.ast, actor, returning: false };
+        drop(std::hint::black_box(batch.bound(db, context, 0, self.ast.rows)?));
+        Ok(self.ast.values.len())
+    }
+}
+
+impl<S: Sources, A> Prepared<S, A> {
+    /// Builds the statement with its bound values, for benchmarks.
+    #[doc(hidden)]
+    pub fn bench_build(
+        &self,
+        scope: &TenantScope,
+        arguments: impl Arguments<A>,
+        db: &Database,
+    ) -> Result<usize> {
+        db.admit(scope)?;
+        let run = Run::Database(db);
+        let context = run.read_context(Actor::Scope(scope));
+        built(self.rendered(Dialect::Sqlite, context.schema, context.prologue, arguments)?, scope)
+    }
+}
+
+impl<T: TenantTable, A> PreparedUpdate<T, A> {
+    /// Builds the statement with its bound values, for benchmarks.
+    #[doc(hidden)]
+    pub fn bench_build(
+        &self,
+        scope: &TenantScope,
+        arguments: impl Arguments<A>,
+        db: &Database,
+    ) -> Result<usize> {
+        db.admit(scope)?;
+        let run = Run::Database(db);
+        let context = run.write_context(Actor::Scope(scope));
+        built(self.rendered(Dialect::Sqlite, context.schema, context.prologue, arguments)?, scope)
     }
 }

@@ -12,7 +12,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{
     Arguments as _, AssertSqlSafe, ConnectOptions as _, Connection as _, Either, Executor as _,
-    Sqlite, SqlSafeStr as _, SqlStr,
+    SqlSafeStr as _, SqlStr, Sqlite,
 };
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
@@ -31,7 +31,8 @@ pub(crate) const SET_SCOPE: &str = r#"UPDATE temp."tenantry_scope" SET "organiza
 pub(crate) const WALL: &str = "tenantry: a row of another organization";
 
 const BEGIN: &str = "BEGIN IMMEDIATE";
-const BEGIN_IN_SCOPE: &str = r#"BEGIN IMMEDIATE; UPDATE temp."tenantry_scope" SET "organization" = ?"#;
+const BEGIN_IN_SCOPE: &str =
+    r#"BEGIN IMMEDIATE; UPDATE temp."tenantry_scope" SET "organization" = ?"#;
 
 /// The writing connection.
 #[derive(Debug)]
@@ -150,7 +151,11 @@ impl Bound {
 
 /// Binds values in the order of their placeholders. The one place where rendered SQL is declared
 /// safe: its identifiers come from declarations, its values are bound.
-pub(crate) fn bind(sql: Sql, binds: &[Bind], organization: Option<&OrganizationId>) -> Result<Bound> {
+pub(crate) fn bind(
+    sql: Sql,
+    binds: &[Bind],
+    organization: Option<&OrganizationId>,
+) -> Result<Bound> {
     let mut arguments = SqliteArguments::default();
     arguments.reserve(binds.len(), 0);
     for bind in binds {
@@ -203,7 +208,9 @@ impl SqliteStore {
     ) -> Result<Self> {
         let memory = is_memory(url);
         let read_only = url.split_once('?').is_some_and(|(_, query)| {
-            query.split('&').any(|pair| pair == "mode=ro" || pair == "immutable=1" || pair == "immutable=true")
+            query
+                .split('&')
+                .any(|pair| pair == "mode=ro" || pair == "immutable=1" || pair == "immutable=true")
         });
         let has_mode = url.split_once('?').is_some_and(|(_, query)| query.contains("mode="));
         let mut options = SqliteConnectOptions::from_str(url)
@@ -226,8 +233,9 @@ impl SqliteStore {
         if !memory && !has_mode {
             options = options.create_if_missing(true);
         }
-        let mut connection =
-            SqliteConnection::connect_with(&options).await.map_err(|error| fault::opening(&error))?;
+        let mut connection = SqliteConnection::connect_with(&options)
+            .await
+            .map_err(|error| fault::opening(&error))?;
         run_static(&mut connection, SCOPE_TABLE).await?;
         run_static(&mut connection, SCOPE_ROW).await?;
         let readers = if memory {
@@ -285,7 +293,8 @@ impl SqliteStore {
     pub(crate) async fn read(&self, exclusive: bool) -> Result<Reader<'static>> {
         match &self.readers {
             Some(pool) if !exclusive => {
-                let connection = pool.acquire().await.map_err(|error| fault::reduce(&error).into_error(None))?;
+                let connection =
+                    pool.acquire().await.map_err(|error| fault::reduce(&error).into_error(None))?;
                 Ok(Reader::Pooled(connection))
             }
             _ => self.write().await.map(Reader::Exclusive),
@@ -304,7 +313,11 @@ impl SqliteStore {
     }
 
     /// Puts the second wall onto the writing connection, for the tables that exist.
-    pub(crate) async fn raise_wall(&self, schema: &Schema, absent: &[&'static TableDefinition]) -> Result<()> {
+    pub(crate) async fn raise_wall(
+        &self,
+        schema: &Schema,
+        absent: &[&'static TableDefinition],
+    ) -> Result<()> {
         if !self.write_wall {
             return Ok(());
         }
@@ -422,10 +435,15 @@ pub(crate) async fn begin(
 ) -> Result<()> {
     writer.open = true;
     let bound = match organization {
-        Some(organization) => bind(Sql::Once(BEGIN_IN_SCOPE.to_owned()), &[Bind::Organization], Some(organization))?,
+        Some(organization) => {
+            bind(Sql::Once(BEGIN_IN_SCOPE.to_owned()), &[Bind::Organization], Some(organization))?
+        }
         None => bind(Sql::Once(BEGIN.to_owned()), &[], None)?,
     };
-    run(writer.connection(), bound, |_| Ok(())).await.map(drop).map_err(|fault| fault.into_error(None))
+    run(writer.connection(), bound, |_| Ok(()))
+        .await
+        .map(drop)
+        .map_err(|fault| fault.into_error(None))
 }
 
 pub(crate) async fn commit(writer: &mut WriterGuard) -> Result<()> {

@@ -11,7 +11,9 @@ use super::select::OrderBy;
 use super::sources::{Sources, Within};
 use crate::error::Result;
 use crate::scope::TenantScope;
-use crate::table::{Column, ColumnDefinition, ColumnKind, ColumnType, ColumnValue, Occurrence, RowReader};
+use crate::table::{
+    Column, ColumnDefinition, ColumnKind, ColumnType, ColumnValue, Occurrence, RowReader,
+};
 
 /// A count, sum, minimum or maximum over rows of the tables `F`, read as `V`.
 pub struct Aggregate<F, V> {
@@ -160,7 +162,10 @@ pub trait Aggregates<S, I> {
     fn read(row: &mut RowReader<'_>, aggregates: &[AggregateRef]) -> Result<Self::Output>;
 }
 
-fn read_one<V: ColumnValue>(row: &mut RowReader<'_>, aggregate: Option<&AggregateRef>) -> Result<V> {
+fn read_one<V: ColumnValue>(
+    row: &mut RowReader<'_>,
+    aggregate: Option<&AggregateRef>,
+) -> Result<V> {
     match aggregate {
         Some(aggregate) => V::decode(row, &result_column(*aggregate)),
         None => Err(crate::Error::internal("an aggregate got lost")),
@@ -220,7 +225,10 @@ pub struct Aggregated<'s, O> {
 
 impl<O> fmt::Debug for Aggregated<'_, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Aggregated").field("aggregates", &self.aggregates).field("shape", &self.ast).finish()
+        f.debug_struct("Aggregated")
+            .field("aggregates", &self.aggregates)
+            .field("shape", &self.ast)
+            .finish()
     }
 }
 

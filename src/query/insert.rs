@@ -8,9 +8,7 @@ use super::predicate::reference;
 use super::render::{Bind, Conflict, Rendered, Renderer, Sql};
 use crate::error::{Error, Result};
 use crate::scope::TenantScope;
-use crate::table::{
-    Column, ColumnKind, RowWriter, Table, TableDefinition, TenantTable, Value,
-};
+use crate::table::{Column, ColumnKind, RowWriter, Table, TableDefinition, TenantTable, Value};
 
 /// Columns of one table: a column, or a tuple of up to eight.
 pub trait ColumnsOf<T> {

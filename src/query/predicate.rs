@@ -56,8 +56,7 @@ impl<T> Filter<T> {
     /// Both conditions.
     pub fn and(self, other: Self) -> Self {
         let depth = self.depth.max(other.depth);
-        Self::nested(self.predicate.and(other.predicate), depth)
-            .flattened(depth)
+        Self::nested(self.predicate.and(other.predicate), depth).flattened(depth)
     }
 
     /// Either condition.
@@ -333,7 +332,10 @@ impl<T: Occurrence, C: ColumnKind> Column<T, C> {
     }
 
     /// One of these values; false for an empty list.
-    pub fn in_list<O: Operand<T, C::Value>>(self, values: impl IntoIterator<Item = O>) -> Filter<T> {
+    pub fn in_list<O: Operand<T, C::Value>>(
+        self,
+        values: impl IntoIterator<Item = O>,
+    ) -> Filter<T> {
         let column = reference(self);
         let items = values.into_iter().map(|value| value.term(column)).collect();
         Filter::leaf(Predicate::In(column, items))
@@ -448,7 +450,9 @@ where
                     depth,
                 )
             }
-            None => Filter::leaf(Predicate::Refused("a join goes along a reference that is not declared")),
+            None => Filter::leaf(Predicate::Refused(
+                "a join goes along a reference that is not declared",
+            )),
         }
     }
 }

@@ -10,7 +10,9 @@ use super::render::{Bind, Output, Reach, Rendered, Renderer, Sql};
 use super::select::Draft;
 use super::write::{Restricted, Unrestricted, UpdateAst, UpdateDraft};
 use crate::error::{Error, Result};
-use crate::table::{ColumnDefinition, ColumnValue, Dialect, Schema, Table, TableDefinition, TenantTable, Value};
+use crate::table::{
+    ColumnDefinition, ColumnValue, Dialect, Schema, Table, TableDefinition, TenantTable, Value,
+};
 
 /// The run arguments that a `prepare` closure takes: a tuple of up to eight [`Slot`]s.
 pub trait Slots {
@@ -214,10 +216,7 @@ impl<T: TenantTable, A> PreparedUpdate<T, A> {
     pub fn new<P, F>(draft: F) -> Self
     where
         P: Slots<Arguments = A>,
-        F: for<'d> FnOnce(
-            UpdateDraft<'d, T, Unrestricted>,
-            P,
-        ) -> UpdateDraft<'d, T, Restricted>,
+        F: for<'d> FnOnce(UpdateDraft<'d, T, Unrestricted>, P) -> UpdateDraft<'d, T, Restricted>,
     {
         let ast = draft(UpdateDraft::new(), P::slots()).ast;
         let mut tables = vec![T::definition()];

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::ast::{
-    AggregateRef, ColumnRef, Function, Join, Link, OrderKey, OrderTerm, Predicate, SelectAst,
-    Sign, Subquery, Term,
+    AggregateRef, ColumnRef, Function, Join, Link, OrderKey, OrderTerm, Predicate, SelectAst, Sign,
+    Subquery, Term,
 };
 use crate::error::{Error, Result};
 use crate::scope::TenantScope;
@@ -106,7 +106,9 @@ impl Frame {
                 table.same(column.table).then_some(alias)
             }
             None => {
-                let mut matches = (self.first..).zip(self.tables.iter().flatten()).filter(|(_, table)| table.same(column.table));
+                let mut matches = (self.first..)
+                    .zip(self.tables.iter().flatten())
+                    .filter(|(_, table)| table.same(column.table));
                 let first = matches.next();
                 if matches.next().is_some() {
                     return Err(Error::misuse(
@@ -223,7 +225,11 @@ impl<'a> Renderer<'a> {
         self.sql.push('"');
     }
 
-    fn column_ref(&mut self, frame: &Frame, column: ColumnRef) -> Result<&'static ColumnDefinition> {
+    fn column_ref(
+        &mut self,
+        frame: &Frame,
+        column: ColumnRef,
+    ) -> Result<&'static ColumnDefinition> {
         let (alias, definition) = frame.resolve(column)?;
         self.column(alias, definition.name());
         Ok(definition)
@@ -347,7 +353,12 @@ impl<'a> Renderer<'a> {
         Ok(())
     }
 
-    fn predicate(&mut self, frame: &Frame, clause: Clause<'_>, predicate: &Predicate) -> Result<()> {
+    fn predicate(
+        &mut self,
+        frame: &Frame,
+        clause: Clause<'_>,
+        predicate: &Predicate,
+    ) -> Result<()> {
         match predicate {
             Predicate::All(items) => self.parenthesised(frame, clause, items, " AND "),
             Predicate::Any(items) => self.parenthesised(frame, clause, items, " OR "),
@@ -405,7 +416,9 @@ impl<'a> Renderer<'a> {
             }
             Predicate::Having(aggregate, op, term) => {
                 if matches!(clause, Clause::Where) {
-                    return Err(Error::misuse("an aggregate is compared in `having`, not in `filter`"));
+                    return Err(Error::misuse(
+                        "an aggregate is compared in `having`, not in `filter`",
+                    ));
                 }
                 self.aggregate(frame, *aggregate)?;
                 self.sql.push_str(op.sql());
@@ -694,8 +707,12 @@ impl<'a> Renderer<'a> {
                 self.column(alias, tenant);
                 self.sql.push_str(", ");
             }
-            let outer = index.checked_sub(1).and_then(|at| ast.joins.get(at)).is_some_and(|join| join.link.is_outer());
-            if outer && let Some(key) = table.key_positions().next().and_then(|at| table.column(at)) {
+            let outer = index
+                .checked_sub(1)
+                .and_then(|at| ast.joins.get(at))
+                .is_some_and(|join| join.link.is_outer());
+            if outer && let Some(key) = table.key_positions().next().and_then(|at| table.column(at))
+            {
                 self.column(alias, key.name());
                 self.sql.push_str(", ");
             }
@@ -1131,7 +1148,10 @@ fn require_grouped(frame: &Frame, groups: &[ColumnRef], column: ColumnRef) -> Re
 }
 
 /// The whole order of a select: what was asked for, then whatever makes it total.
-pub(crate) fn order_terms(ast: &SelectAst, distinct: Option<&[ColumnRef]>) -> Result<Vec<OrderTerm>> {
+pub(crate) fn order_terms(
+    ast: &SelectAst,
+    distinct: Option<&[ColumnRef]>,
+) -> Result<Vec<OrderTerm>> {
     let frame = Frame::of(0, ast);
     let mut terms = ast.order.clone();
     if !ast.groups.is_empty() {
@@ -1164,7 +1184,11 @@ pub(crate) fn order_terms(ast: &SelectAst, distinct: Option<&[ColumnRef]>) -> Re
 }
 
 fn key_columns(table: &'static TableDefinition, index: u8) -> impl Iterator<Item = ColumnRef> {
-    table.key_positions().map(move |position| ColumnRef { table, position, occurrence: Some(index) })
+    table.key_positions().map(move |position| ColumnRef {
+        table,
+        position,
+        occurrence: Some(index),
+    })
 }
 
 fn append_columns(

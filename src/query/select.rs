@@ -11,9 +11,7 @@ use super::render::{Bind, Rendered, Renderer, Sql};
 use super::sources::{Append, Columns, OneOf, Sources, Within};
 use crate::error::{Error, Result};
 use crate::scope::TenantScope;
-use crate::table::{
-    Column, ColumnKind, ColumnValue, Edge, KeyValues, Occurrence, Table, TableKey,
-};
+use crate::table::{Column, ColumnKind, ColumnValue, Edge, KeyValues, Occurrence, Table, TableKey};
 
 /// A read of rows of one organization, over one table or along joins.
 ///
@@ -220,11 +218,7 @@ fn push_parent<E: Edge>(ast: &mut SelectAst, edge: E, child: u8, outer: bool) {
     match edge.reference() {
         Some((_, reference)) => ast.joins.push(Join {
             table: E::To::definition(),
-            link: Link::Parent {
-                reference,
-                child,
-                outer,
-            },
+            link: Link::Parent { reference, child, outer },
         }),
         None => ast.misuse = Some(UNDECLARED),
     }
@@ -276,13 +270,19 @@ pub struct DraftProjection<'d, S, C, I> {
 
 impl<S, C, I> fmt::Debug for Projection<'_, S, C, I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Projection").field("columns", &self.columns).field("query", &self.query).finish()
+        f.debug_struct("Projection")
+            .field("columns", &self.columns)
+            .field("query", &self.query)
+            .finish()
     }
 }
 
 impl<S, C, I> fmt::Debug for DraftProjection<'_, S, C, I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DraftProjection").field("columns", &self.columns).field("query", &self.query).finish()
+        f.debug_struct("DraftProjection")
+            .field("columns", &self.columns)
+            .field("query", &self.query)
+            .finish()
     }
 }
 
@@ -326,11 +326,7 @@ where
     type Base = <C::Value as ColumnValue>::Base;
 
     fn into_subquery(self) -> Subquery {
-        Subquery {
-            scope: None,
-            select: self.query.ast,
-            column: self.columns.first().copied(),
-        }
+        Subquery { scope: None, select: self.query.ast, column: self.columns.first().copied() }
     }
 }
 

@@ -262,15 +262,18 @@ pub trait Columns<S, I> {
     #[doc(hidden)]
     fn columns(&self) -> Vec<ColumnRef>;
     #[doc(hidden)]
-    fn read(row: &mut RowReader<'_>, absent: [bool; 4], columns: &[ColumnRef]) -> Result<Self::Output>;
+    fn read(
+        row: &mut RowReader<'_>,
+        absent: [bool; 4],
+        columns: &[ColumnRef],
+    ) -> Result<Self::Output>;
 }
 
 fn read_one<S, I, T: OneOf<S, I>, C: ColumnKind>(
     row: &mut RowReader<'_>,
     absent: [bool; 4],
     column: Option<&ColumnRef>,
-) -> Result<T::Read<C::Value>>
-{
+) -> Result<T::Read<C::Value>> {
     let Some(column) = column else {
         return Err(crate::Error::internal("a projection lost a column"));
     };
@@ -278,15 +281,18 @@ fn read_one<S, I, T: OneOf<S, I>, C: ColumnKind>(
     T::read::<C::Value>(row, absent, column.table, column.position)
 }
 
-impl<S, I, T: OneOf<S, I>, C: ColumnKind> Columns<S, I> for Column<T, C>
-{
+impl<S, I, T: OneOf<S, I>, C: ColumnKind> Columns<S, I> for Column<T, C> {
     type Output = T::Read<C::Value>;
 
     fn columns(&self) -> Vec<ColumnRef> {
         vec![reference(*self)]
     }
 
-    fn read(row: &mut RowReader<'_>, absent: [bool; 4], columns: &[ColumnRef]) -> Result<Self::Output> {
+    fn read(
+        row: &mut RowReader<'_>,
+        absent: [bool; 4],
+        columns: &[ColumnRef],
+    ) -> Result<Self::Output> {
         read_one::<S, I, T, C>(row, absent, columns.first())
     }
 }

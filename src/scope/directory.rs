@@ -147,17 +147,13 @@ impl MemoryDirectory {
     /// Makes a principal a member, or gives a member another role; adds the organization if it is
     /// not there.
     pub fn add_member(&self, organization: &OrganizationId, principal: &Principal, role: Role) {
-        self.entry(organization, |entry| {
-            entry.members.insert(principal.clone(), role)
-        });
+        self.entry(organization, |entry| entry.members.insert(principal.clone(), role));
     }
 
     /// Ends a membership. Scopes that were issued live on for their maximum age.
     pub fn remove_member(&self, organization: &OrganizationId, principal: &Principal) {
         self.with(|entries| {
-            entries
-                .get_mut(organization)
-                .map(|entry| entry.members.remove(principal))
+            entries.get_mut(organization).map(|entry| entry.members.remove(principal))
         });
     }
 
@@ -168,10 +164,7 @@ impl MemoryDirectory {
 
     fn entry<T>(&self, organization: &OrganizationId, act: impl FnOnce(&mut Entry) -> T) {
         self.with(|entries| {
-            let absent = || Entry {
-                active: true,
-                members: BTreeMap::new(),
-            };
+            let absent = || Entry { active: true, members: BTreeMap::new() };
             act(entries.entry(organization.clone()).or_insert_with(absent));
         });
     }
@@ -199,9 +192,7 @@ impl Directory for MemoryDirectory {
         let mut found: Vec<_> = self.with(|entries| {
             let mine = |entry: &Entry| entry.active && entry.members.contains_key(principal);
             let found = entries.iter().filter(|(_, entry)| mine(entry));
-            found
-                .map(|(organization, _)| organization.clone())
-                .collect()
+            found.map(|(organization, _)| organization.clone()).collect()
         });
         found.sort();
         Ok(found)

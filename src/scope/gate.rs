@@ -23,9 +23,7 @@ impl Gate {
     pub(super) fn close(&self) {
         // Never an `Err`, for there is always a next value.
         let next = |view| Some((view | 1) + 2);
-        let _ = self
-            .0
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
+        let _ = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
     }
 
     pub(super) fn open(&self) {

@@ -163,11 +163,7 @@ impl ScopeIssuer {
     /// with an empty or unfit id.
     pub async fn organizations(&self, principal: &Principal) -> Result<Vec<OrganizationId>> {
         principal.validate()?;
-        self.0
-            .directory
-            .organizations(principal)
-            .await
-            .map_err(directory_failed)
+        self.0.directory.organizations(principal).await.map_err(directory_failed)
     }
 
     /// Exchanges a ticket for a scope, in this process or another one.
@@ -199,13 +195,10 @@ impl ScopeIssuer {
         };
         let outcomes = (AuditKind::TicketRedeemed, AuditKind::TicketRefused);
         let asked = async {
-            let role = self
-                .membership(&claim.principal, &claim.organization)
-                .await?;
+            let role = self.membership(&claim.principal, &claim.organization).await?;
             Ok(role.map(|role| role.min(claim.role)))
         };
-        self.admit(&claim.principal, &claim.organization, outcomes, asked)
-            .await
+        self.admit(&claim.principal, &claim.organization, outcomes, asked).await
     }
 
     /// Ends every scope of an organization in this process, for good, and refuses new ones until
@@ -291,10 +284,7 @@ impl ScopeIssuer {
         });
         let kind = if issued.is_ok() { entered } else { refused };
         let mut event = self.0.auditor.event(kind).about(organization).by(principal);
-        event.detail = issued
-            .as_ref()
-            .err()
-            .map(|objection| Cow::Borrowed(*objection));
+        event.detail = issued.as_ref().err().map(|objection| Cow::Borrowed(*objection));
         self.0.auditor.note(event);
         issued.map_err(|_| Error::denied())
     }
@@ -309,17 +299,9 @@ impl ScopeIssuer {
     ) -> Result<TenantScope> {
         let outcomes = (AuditKind::ScopeEntered, AuditKind::ScopeDenied);
         let asked = async {
-            let active = self
-                .0
-                .directory
-                .is_active(organization)
-                .await
-                .map_err(directory_failed)?;
-            Ok(if active {
-                Ok(role)
-            } else {
-                Err("the organization is not active")
-            })
+            let active =
+                self.0.directory.is_active(organization).await.map_err(directory_failed)?;
+            Ok(if active { Ok(role) } else { Err("the organization is not active") })
         };
         self.admit(principal, organization, outcomes, asked).await
     }
@@ -440,13 +422,7 @@ impl ScopeIssuerBuilder {
     /// The issuer.
     #[must_use]
     pub fn build(self) -> ScopeIssuer {
-        let Self {
-            directory,
-            clock,
-            sink,
-            max_scope_age,
-            breaker,
-        } = self;
+        let Self { directory, clock, sink, max_scope_age, breaker } = self;
         ScopeIssuer(Arc::new(Inner {
             directory,
             auditor: Auditor::new(sink, Arc::clone(&clock)),
@@ -495,14 +471,7 @@ const MAX_SCOPE_AGE: Duration = Duration::from_secs(60 * 60);
 impl ScopeIssuer {
     /// The issuer of another process over the same Directory and clock.
     pub(super) fn rebuilt(&self) -> Self {
-        let Inner {
-            directory,
-            clock,
-            auditor,
-            max_scope_age,
-            breaker,
-            ..
-        } = &*self.0;
+        let Inner { directory, clock, auditor, max_scope_age, breaker, .. } = &*self.0;
         Self(Arc::new(Inner {
             directory: Arc::clone(directory),
             clock: Arc::clone(clock),

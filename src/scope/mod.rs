@@ -94,11 +94,7 @@ impl TenantScope {
     /// `Denied` for a lesser role, and for a scope that no longer works.
     pub fn require(&self, role: Role) -> Result<()> {
         self.check()?;
-        if self.0.role < role {
-            Err(Error::denied())
-        } else {
-            Ok(())
-        }
+        if self.0.role < role { Err(Error::denied()) } else { Ok(()) }
     }
 
     /// A ticket with which a job can enter the organization later, for this principal.
@@ -141,12 +137,7 @@ impl TenantScope {
 
     /// An audit event about this scope's organization and principal.
     pub(crate) fn event(&self, kind: AuditKind) -> AuditEvent {
-        self.0
-            .issuer
-            .auditor()
-            .event(kind)
-            .about(self.organization())
-            .by(self.principal())
+        self.0.issuer.auditor().event(kind).about(self.organization()).by(self.principal())
     }
 
     /// The breaker: stops the organization, or everything where the issuer is set so.

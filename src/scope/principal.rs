@@ -66,19 +66,13 @@ impl Principal {
     }
 
     /// A delivery whose signature was verified: for the webhook module alone.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "there is no webhook module yet")
-    )]
+    #[cfg_attr(not(test), expect(dead_code, reason = "there is no webhook module yet"))]
     pub(crate) fn webhook(id: impl Into<Arc<str>>) -> Self {
         Self::of(PrincipalKind::Webhook, id)
     }
 
     pub(super) fn of(kind: PrincipalKind, id: impl Into<Arc<str>>) -> Self {
-        Self {
-            kind,
-            id: id.into(),
-        }
+        Self { kind, id: id.into() }
     }
 
     /// Which kind of principal this is.

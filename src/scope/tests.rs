@@ -97,20 +97,10 @@ impl World {
         directory.inner.add_member(&theirs, &bob, Role::Admin);
         let clock = ManualClock::new(OffsetDateTime::UNIX_EPOCH + 1_000 * HOUR);
         let sink = MemorySink::new();
-        let builder = ScopeIssuer::builder(Arc::clone(&directory))
-            .clock(clock.clone())
-            .audit(sink.clone());
+        let builder =
+            ScopeIssuer::builder(Arc::clone(&directory)).clock(clock.clone()).audit(sink.clone());
         let issuer = set(builder).build();
-        Self {
-            directory,
-            clock,
-            sink,
-            issuer,
-            ours,
-            theirs,
-            ann,
-            bob,
-        }
+        Self { directory, clock, sink, issuer, ours, theirs, ann, bob }
     }
 
     fn enter(&self) -> Result<TenantScope> {
@@ -130,10 +120,7 @@ fn now<T>(future: impl Future<Output = T>) -> T {
 fn denied<T: fmt::Debug>(result: Result<T>) {
     let error = result.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Denied);
-    assert_eq!(
-        format!("{error} {error:?}"),
-        format!("{0} {0:?}", Error::denied())
-    );
+    assert_eq!(format!("{error} {error:?}"), format!("{0} {0:?}", Error::denied()));
 }
 
 mod entering {
@@ -187,23 +174,15 @@ mod entering {
         world.issuer.resume(&world.ours);
         world.directory.inner.set_active(&world.ours, false);
         refused(&world.ours);
-        assert_eq!(
-            world.directory.asked.load(Ordering::SeqCst),
-            6,
-            "each took the same path"
-        );
+        assert_eq!(world.directory.asked.load(Ordering::SeqCst), 6, "each took the same path");
     }
 
     #[test]
     fn the_kind_of_a_principal_counts() {
         let world = World::new();
-        denied(now(world
-            .issuer
-            .enter(&Principal::service("ann"), &world.ours)));
+        denied(now(world.issuer.enter(&Principal::service("ann"), &world.ours)));
         denied(now(world.issuer.enter(&Principal::job("ann"), &world.ours)));
-        denied(now(world
-            .issuer
-            .enter(&Principal::webhook("ann"), &world.ours)));
+        denied(now(world.issuer.enter(&Principal::webhook("ann"), &world.ours)));
     }
 
     #[test]
@@ -217,20 +196,14 @@ mod entering {
             (&"a".repeat(257), ErrorKind::Invalid),
         ] {
             let principal = Principal::user(id);
-            world
-                .directory
-                .inner
-                .add_member(&world.ours, &principal, Role::Owner);
+            world.directory.inner.add_member(&world.ours, &principal, Role::Owner);
             let entered = now(world.issuer.enter(&principal, &world.ours));
             assert_eq!(entered.unwrap_err().kind(), kind);
             let listed = now(world.issuer.organizations(&principal));
             assert_eq!(listed.unwrap_err().kind(), kind);
         }
         assert_eq!(world.directory.asked.load(Ordering::SeqCst), 0);
-        now(world
-            .issuer
-            .enter(&Principal::user("a".repeat(256)), &world.ours))
-        .unwrap_err();
+        now(world.issuer.enter(&Principal::user("a".repeat(256)), &world.ours)).unwrap_err();
         assert_eq!(world.directory.asked.load(Ordering::SeqCst), 1);
     }
 
@@ -294,10 +267,7 @@ mod entering {
     fn scopes_reach_the_same_by_organization_and_issuer() {
         let world = World::new();
         let scope = world.enter().unwrap();
-        world
-            .directory
-            .inner
-            .add_member(&world.ours, &world.bob, Role::Viewer);
+        world.directory.inner.add_member(&world.ours, &world.bob, Role::Viewer);
         let colleague = now(world.issuer.enter(&world.bob, &world.ours)).unwrap();
         let foreign = now(world.issuer.enter(&world.bob, &world.theirs)).unwrap();
         let elsewhere = now(world.issuer.rebuilt().enter(&world.ann, &world.ours)).unwrap();
@@ -335,10 +305,7 @@ mod ending {
 
         world.issuer.suspend(&world.ours);
         denied(scope.check());
-        assert_eq!(
-            world.last().detail.as_deref(),
-            Some("the organization was suspended")
-        );
+        assert_eq!(world.last().detail.as_deref(), Some("the organization was suspended"));
         denied(clone.check());
         denied(clone.require(Role::Viewer));
         denied(world.enter());
@@ -427,10 +394,7 @@ mod ending {
                     let world = World::new();
                     let ticket = world.enter().unwrap().ticket(&key, HOUR, b"").unwrap();
                     // The first time an organization is entered it has no state yet.
-                    let fresh = World {
-                        issuer: world.issuer.rebuilt(),
-                        ..world
-                    };
+                    let fresh = World { issuer: world.issuer.rebuilt(), ..world };
                     if known {
                         fresh.enter().unwrap();
                     }
@@ -465,10 +429,7 @@ mod ending {
         denied(scope.check());
         world.clock.set(OffsetDateTime::UNIX_EPOCH);
         denied(scope.check());
-        assert_eq!(
-            world.last().detail.as_deref(),
-            Some("the scope has reached its maximum age")
-        );
+        assert_eq!(world.last().detail.as_deref(), Some("the scope has reached its maximum age"));
         world.enter().unwrap().check().unwrap();
     }
 
@@ -489,10 +450,8 @@ mod ending {
     #[test]
     fn the_breaker_stops_the_organization_or_everything() {
         let world = World::new();
-        let (ours, theirs) = (
-            world.enter().unwrap(),
-            now(world.issuer.enter(&world.bob, &world.theirs)).unwrap(),
-        );
+        let (ours, theirs) =
+            (world.enter().unwrap(), now(world.issuer.enter(&world.bob, &world.theirs)).unwrap());
         ours.trip("a foreign row");
         assert_eq!(world.last().kind, AuditKind::OrganizationSuspended);
         assert_eq!(world.last().detail.as_deref(), Some("a foreign row"));
@@ -500,10 +459,8 @@ mod ending {
         theirs.check().unwrap();
 
         let world = World::with(|builder| builder.breaker(Breaker::Process));
-        let (ours, theirs) = (
-            world.enter().unwrap(),
-            now(world.issuer.enter(&world.bob, &world.theirs)).unwrap(),
-        );
+        let (ours, theirs) =
+            (world.enter().unwrap(), now(world.issuer.enter(&world.bob, &world.theirs)).unwrap());
         ours.trip("a foreign row");
         assert_eq!(world.last().kind, AuditKind::HaltedAll);
         denied(ours.check());
@@ -544,19 +501,12 @@ mod tickets {
     impl Fixture {
         fn new() -> Self {
             let (world, key) = (World::new(), key("export", 0));
-            let ticket = world
-                .enter()
-                .unwrap()
-                .ticket(&key, HOUR, b"payload")
-                .unwrap();
+            let ticket = world.enter().unwrap().ticket(&key, HOUR, b"payload").unwrap();
             Self { world, key, ticket }
         }
 
         fn redeem(&self) -> Result<TenantScope> {
-            now(self
-                .world
-                .issuer
-                .redeem(&self.ticket, &self.key, b"payload"))
+            now(self.world.issuer.redeem(&self.ticket, &self.key, b"payload"))
         }
 
         fn refused(&self, ticket: &ScopeTicket, key: &TicketKey, payload: &[u8], reason: &str) {
@@ -590,26 +540,17 @@ mod tickets {
         let world = World::new();
         let key = key("export", 0);
         for (organization, principal) in [
-            (
-                OrganizationId::from_i64(7).unwrap(),
-                Principal::service("über \"x\""),
-            ),
+            (OrganizationId::from_i64(7).unwrap(), Principal::service("über \"x\"")),
             (
                 OrganizationId::from_text("a".repeat(64)).unwrap(),
                 Principal::job("\u{10FFFF}".repeat(64)),
             ),
         ] {
-            world
-                .directory
-                .inner
-                .add_member(&organization, &principal, Role::Viewer);
+            world.directory.inner.add_member(&organization, &principal, Role::Viewer);
             let scope = now(world.issuer.enter(&principal, &organization)).unwrap();
             let ticket = scope.ticket(&key, HOUR, b"").unwrap();
             let scope = now(world.issuer.redeem(&ticket, &key, b"")).unwrap();
-            assert_eq!(
-                (scope.organization(), scope.principal()),
-                (&organization, &principal)
-            );
+            assert_eq!((scope.organization(), scope.principal()), (&organization, &principal));
         }
     }
 
@@ -636,32 +577,16 @@ mod tickets {
                 if edited != text.as_bytes() {
                     let edited = String::from_utf8(edited.clone()).unwrap();
                     let edited = ScopeTicket::from(edited);
-                    denied(now(fixture.world.issuer.redeem(
-                        &edited,
-                        &fixture.key,
-                        b"payload",
-                    )));
+                    denied(now(fixture.world.issuer.redeem(&edited, &fixture.key, b"payload")));
                 }
             }
             let cut = ScopeTicket::from(text[..at].to_owned());
-            denied(now(fixture.world.issuer.redeem(
-                &cut,
-                &fixture.key,
-                b"payload",
-            )));
+            denied(now(fixture.world.issuer.redeem(&cut, &fixture.key, b"payload")));
         }
-        for text in [
-            format!("{text}A"),
-            format!("{text}="),
-            format!(" {text}"),
-            "A".repeat(5_000),
-        ] {
+        for text in [format!("{text}A"), format!("{text}="), format!(" {text}"), "A".repeat(5_000)]
+        {
             let ticket = ScopeTicket::from(text);
-            denied(now(fixture.world.issuer.redeem(
-                &ticket,
-                &fixture.key,
-                b"payload",
-            )));
+            denied(now(fixture.world.issuer.redeem(&ticket, &fixture.key, b"payload")));
         }
     }
 
@@ -673,19 +598,9 @@ mod tickets {
         clock.set(issued + HOUR - time::Duration::microseconds(1));
         fixture.redeem().unwrap();
         clock.set(issued + HOUR);
-        fixture.refused(
-            &fixture.ticket,
-            &fixture.key,
-            b"payload",
-            "the ticket has expired",
-        );
+        fixture.refused(&fixture.ticket, &fixture.key, b"payload", "the ticket has expired");
         clock.set(issued - HOUR);
-        fixture.refused(
-            &fixture.ticket,
-            &fixture.key,
-            b"payload",
-            "the ticket is from the future",
-        );
+        fixture.refused(&fixture.ticket, &fixture.key, b"payload", "the ticket is from the future");
         clock.set(issued - Duration::from_secs(60));
         fixture.redeem().unwrap();
     }
@@ -693,13 +608,7 @@ mod tickets {
     #[test]
     fn redeeming_asks_the_directory_again_and_takes_the_lesser_role() {
         let fixture = Fixture::new();
-        let World {
-            directory,
-            ours,
-            ann,
-            issuer,
-            ..
-        } = &fixture.world;
+        let World { directory, ours, ann, issuer, .. } = &fixture.world;
         directory.inner.add_member(ours, ann, Role::Owner);
         assert_eq!(fixture.redeem().unwrap().role(), Role::Admin);
         directory.inner.add_member(ours, ann, Role::Viewer);
@@ -730,19 +639,14 @@ mod tickets {
         let fixture = Fixture::new();
         let scope = fixture.world.enter().unwrap();
         let most = ScopeTicket::MAX_TTL;
-        for ttl in [
-            Duration::ZERO,
-            Duration::from_nanos(1),
-            most + Duration::from_nanos(1),
-            Duration::MAX,
-        ] {
+        for ttl in
+            [Duration::ZERO, Duration::from_nanos(1), most + Duration::from_nanos(1), Duration::MAX]
+        {
             let error = scope.ticket(&fixture.key, ttl, b"").unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Invalid);
         }
         scope.ticket(&fixture.key, most, b"").unwrap();
-        scope
-            .ticket(&fixture.key, Duration::from_micros(1), b"")
-            .unwrap();
+        scope.ticket(&fixture.key, Duration::from_micros(1), b"").unwrap();
     }
 
     #[test]
@@ -754,11 +658,7 @@ mod tickets {
             });
             TicketKey::new("export", KeyRing::new(keys).unwrap()).unwrap()
         };
-        let ticket = world
-            .enter()
-            .unwrap()
-            .ticket(&ring(&[(1, 0)]), HOUR, b"")
-            .unwrap();
+        let ticket = world.enter().unwrap().ticket(&ring(&[(1, 0)]), HOUR, b"").unwrap();
         now(world.issuer.redeem(&ticket, &ring(&[(1, 0), (2, 5)]), b"")).unwrap();
         denied(now(world.issuer.redeem(&ticket, &ring(&[(2, 5)]), b"")));
         for purpose in [String::new(), "a".repeat(129)] {
@@ -772,10 +672,7 @@ mod tickets {
         let fixture = Fixture::new();
         assert_eq!(format!("{:?}", fixture.ticket), "ScopeTicket([redacted])");
         let shown = format!("{:?}", fixture.key);
-        assert_eq!(
-            shown,
-            "TicketKey { purpose: \"export\", keys: {1: SecretBytes([redacted])} }"
-        );
+        assert_eq!(shown, "TicketKey { purpose: \"export\", keys: {1: SecretBytes([redacted])} }");
     }
 }
 
@@ -797,24 +694,12 @@ mod crossing {
     async fn authority_enters_an_active_organization_and_is_recorded_first() {
         let world = World::new();
         let authority = cross_tenant_authority("support case", Principal::user("staff"));
-        let scope = world
-            .issuer
-            .enter_across(&world.ours, &authority)
-            .await
-            .unwrap();
-        assert_eq!(
-            (scope.organization(), scope.role()),
-            (&world.ours, Role::Owner)
-        );
+        let scope = world.issuer.enter_across(&world.ours, &authority).await.unwrap();
+        assert_eq!((scope.organization(), scope.role()), (&world.ours, Role::Owner));
         assert_eq!(scope.principal(), authority.principal());
         world.issuer.flush_audit().await.unwrap();
         let kinds: Vec<_> = world.sink.events_for(&scope).unwrap();
-        assert_eq!(
-            kinds[0].kind,
-            AuditKind::CrossTenant {
-                reason: "support case"
-            }
-        );
+        assert_eq!(kinds[0].kind, AuditKind::CrossTenant { reason: "support case" });
         assert_eq!(kinds[0].principal.as_deref(), Some("user:staff"));
         assert_eq!(kinds[1].kind, AuditKind::ScopeEntered);
         world.issuer.suspend(&world.ours);
@@ -825,29 +710,16 @@ mod crossing {
     async fn authority_enters_nothing_suspended_inactive_or_absent() {
         let world = World::new();
         let authority = cross_tenant_authority("support case", &world.ann);
-        denied(
-            world
-                .issuer
-                .enter_across(OrganizationId::new(), &authority)
-                .await,
-        );
+        denied(world.issuer.enter_across(OrganizationId::new(), &authority).await);
         world.directory.inner.set_active(&world.theirs, false);
         denied(world.issuer.enter_across(&world.theirs, &authority).await);
         world.issuer.suspend(&world.ours);
         denied(world.issuer.enter_across(&world.ours, &authority).await);
         world.issuer.halt_all();
         world.issuer.resume(&world.ours);
-        world
-            .issuer
-            .enter_across(&world.ours, &authority)
-            .await
-            .unwrap();
+        world.issuer.enter_across(&world.ours, &authority).await.unwrap();
         world.directory.fail(Error::denied());
-        let error = world
-            .issuer
-            .enter_across(&world.ours, &authority)
-            .await
-            .unwrap_err();
+        let error = world.issuer.enter_across(&world.ours, &authority).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable);
     }
 
@@ -855,11 +727,7 @@ mod crossing {
     async fn what_cannot_be_recorded_does_not_happen() {
         let world = World::with(|builder| builder.audit(Refusing));
         let authority = cross_tenant_authority("support case", &world.ann);
-        let error = world
-            .issuer
-            .enter_across(&world.ours, &authority)
-            .await
-            .unwrap_err();
+        let error = world.issuer.enter_across(&world.ours, &authority).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         assert_eq!(world.directory.asked.load(Ordering::SeqCst), 0);
         // Ordinary events do not stop the work.
@@ -876,25 +744,11 @@ mod crossing {
             ("support", Principal::user("a\n"), ErrorKind::Invalid),
         ] {
             let authority = cross_tenant_authority(reason, principal);
-            let error = world
-                .issuer
-                .enter_across(&world.ours, &authority)
-                .await
-                .unwrap_err();
+            let error = world.issuer.enter_across(&world.ours, &authority).await.unwrap_err();
             assert_eq!(error.kind(), kind);
-            let error = authority
-                .record(world.issuer.auditor(), "select orders")
-                .await;
+            let error = authority.record(world.issuer.auditor(), "select orders").await;
             assert_eq!(error.unwrap_err().kind(), kind);
-            assert_eq!(
-                world
-                    .sink
-                    .events_across(&authority)
-                    .await
-                    .unwrap_err()
-                    .kind(),
-                kind
-            );
+            assert_eq!(world.sink.events_across(&authority).await.unwrap_err().kind(), kind);
         }
         assert_eq!(world.directory.asked.load(Ordering::SeqCst), 0);
         assert!(world.sink.is_empty());
@@ -904,17 +758,9 @@ mod crossing {
     async fn a_use_is_recorded_with_its_statement() {
         let world = World::new();
         let authority = cross_tenant_authority("monthly invoices", Principal::job("billing"));
-        authority
-            .record(world.issuer.auditor(), "select orders")
-            .await
-            .unwrap();
+        authority.record(world.issuer.auditor(), "select orders").await.unwrap();
         let event = world.last();
-        assert_eq!(
-            event.kind,
-            AuditKind::CrossTenant {
-                reason: "monthly invoices"
-            }
-        );
+        assert_eq!(event.kind, AuditKind::CrossTenant { reason: "monthly invoices" });
         assert_eq!(event.statement.as_deref(), Some("select orders"));
         assert_eq!(event.organization, None);
         assert_eq!(
@@ -935,10 +781,7 @@ mod crossing {
         assert_eq!(world.sink.events_for(&ours).unwrap().len(), 1);
         let seen = world.sink.events_for(&theirs).unwrap();
         assert_eq!(seen.len(), 2);
-        assert!(
-            seen.iter()
-                .all(|event| event.organization.as_ref() == Some(&world.theirs))
-        );
+        assert!(seen.iter().all(|event| event.organization.as_ref() == Some(&world.theirs)));
 
         let authority = cross_tenant_authority("audit", Principal::user("auditor"));
         let all = world.sink.events_across(&authority).await.unwrap();
@@ -953,11 +796,7 @@ mod crossing {
     async fn a_ticket_does_not_carry_authority_on() {
         let world = World::new();
         let authority = cross_tenant_authority("support case", Principal::user("staff"));
-        let scope = world
-            .issuer
-            .enter_across(&world.ours, &authority)
-            .await
-            .unwrap();
+        let scope = world.issuer.enter_across(&world.ours, &authority).await.unwrap();
         let key = TicketKey::new("export", KeyRing::random().unwrap()).unwrap();
         let ticket = scope.ticket(&key, HOUR, b"").unwrap();
         denied(world.issuer.redeem(&ticket, &key, b"").await);
@@ -969,41 +808,25 @@ fn principals_and_roles_print_and_parse() {
     assert_eq!(Principal::user("u_1").to_string(), "user:u_1");
     assert_eq!(Principal::service("s").to_string(), "service:s");
     assert_eq!(Principal::job("j").to_string(), "job:j");
-    assert_eq!(
-        format!("{:?}", Principal::webhook("w\n")),
-        "Principal(webhook:w\\n)"
-    );
+    assert_eq!(format!("{:?}", Principal::webhook("w\n")), "Principal(webhook:w\\n)");
     for role in [Role::Viewer, Role::Member, Role::Admin, Role::Owner] {
         assert_eq!(role.to_string().parse::<Role>().unwrap(), role);
         assert_eq!(serde_json::to_string(&role).unwrap(), format!("\"{role}\""));
     }
-    assert_eq!(
-        "Admin".parse::<Role>().unwrap_err().kind(),
-        ErrorKind::Invalid
-    );
+    assert_eq!("Admin".parse::<Role>().unwrap_err().kind(), ErrorKind::Invalid);
 }
 
 /// What may happen to an issuer, over two organizations and two principals.
 #[derive(Debug, Clone)]
 enum Op {
-    Enter {
-        principal: usize,
-        organization: usize,
-    },
+    Enter { principal: usize, organization: usize },
     Suspend(usize),
     Resume(usize),
     HaltAll,
     ResumeAll,
     Advance(u64),
-    SetMember {
-        principal: usize,
-        organization: usize,
-        member: bool,
-    },
-    SetActive {
-        organization: usize,
-        active: bool,
-    },
+    SetMember { principal: usize, organization: usize, member: bool },
+    SetActive { organization: usize, active: bool },
 }
 
 fn op() -> impl Strategy<Value = Op> {

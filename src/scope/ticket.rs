@@ -131,14 +131,9 @@ impl TicketKey {
     pub fn new(purpose: impl Into<String>, key_versions: KeyRing) -> Result<Self> {
         let purpose = purpose.into().into_boxed_str();
         if purpose.is_empty() || purpose.len() > MAX_PURPOSE {
-            return Err(Error::invalid(
-                "the purpose of a ticket key has 1 to 128 bytes",
-            ));
+            return Err(Error::invalid("the purpose of a ticket key has 1 to 128 bytes"));
         }
-        Ok(Self {
-            purpose,
-            keys: key_versions,
-        })
+        Ok(Self { purpose, keys: key_versions })
     }
 
     /// The purpose of the tickets.
@@ -156,9 +151,7 @@ impl TicketKey {
     ) -> Result<ScopeTicket> {
         let micros = i64::try_from(ttl.as_micros()).unwrap_or(i64::MAX);
         if micros == 0 || ttl > ScopeTicket::MAX_TTL {
-            return Err(Error::invalid(
-                "a ticket lives for more than nothing and at most 7 days",
-            ));
+            return Err(Error::invalid("a ticket lives for more than nothing and at most 7 days"));
         }
         let issued_at = micros_since_epoch(now);
         let body = Body {
@@ -172,9 +165,7 @@ impl TicketKey {
         };
         let body = serde_json::to_vec(&body)
             .map_err(|error| Error::internal("a ticket could not be written").with_source(error))?;
-        let sealed = self
-            .keys
-            .seal(SEAL_PURPOSE, self.purpose.as_bytes(), &body)?;
+        let sealed = self.keys.seal(SEAL_PURPOSE, self.purpose.as_bytes(), &body)?;
         Ok(ScopeTicket(BASE64.encode(sealed)))
     }
 
@@ -188,9 +179,7 @@ impl TicketKey {
         if ticket.0.len() > MAX_TICKET {
             return Err("the ticket is too long");
         }
-        let sealed = BASE64
-            .decode(&ticket.0)
-            .map_err(|_| "the ticket is not base64url")?;
+        let sealed = BASE64.decode(&ticket.0).map_err(|_| "the ticket is not base64url")?;
         let body = self
             .keys
             .open(SEAL_PURPOSE, self.purpose.as_bytes(), &sealed)

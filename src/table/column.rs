@@ -201,7 +201,9 @@ fn find(
     table: &'static TableDefinition,
     found: impl Fn(usize, &ReferenceDefinition) -> bool,
 ) -> Option<(u16, &'static ReferenceDefinition)> {
-    (0u16..).zip(table.references()).find(|(index, reference)| found(usize::from(*index), reference))
+    (0u16..)
+        .zip(table.references())
+        .find(|(index, reference)| found(usize::from(*index), reference))
 }
 
 impl<T: Occurrence, P: Table, V: ColumnValue> Edge for Column<T, Foreign<P, V>> {

@@ -49,11 +49,9 @@ pub(crate) fn table_statements(
     definition: &'static TableDefinition,
     organizations: OrganizationKind,
 ) -> Vec<String> {
-    let mut statements =
-        vec![create_table(definition, definition.name(), organizations)];
-    statements.extend(
-        indexes(definition).into_iter().map(|index| index.to_string(SqliteQueryBuilder)),
-    );
+    let mut statements = vec![create_table(definition, definition.name(), organizations)];
+    statements
+        .extend(indexes(definition).into_iter().map(|index| index.to_string(SqliteQueryBuilder)));
     statements
 }
 

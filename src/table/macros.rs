@@ -407,8 +407,11 @@ macro_rules! tenant_entries {
                 F: for<'d> FnOnce(
                     $crate::query::UpdateDraft<'d, Self, $crate::query::Unrestricted>,
                     P,
-                )
-                    -> $crate::query::UpdateDraft<'d, Self, $crate::query::Restricted>,
+                ) -> $crate::query::UpdateDraft<
+                    'd,
+                    Self,
+                    $crate::query::Restricted,
+                >,
             {
                 $crate::query::PreparedUpdate::new(draft)
             }
@@ -502,10 +505,7 @@ macro_rules! __read_entries {
             pub fn prepare<S, P, F>(draft: F) -> $crate::query::Prepared<S, P::Arguments>
             where
                 P: $crate::query::Slots,
-                F: for<'d> FnOnce(
-                    $crate::query::Draft<'d, Self>,
-                    P,
-                ) -> $crate::query::Draft<'d, S>,
+                F: for<'d> FnOnce($crate::query::Draft<'d, Self>, P) -> $crate::query::Draft<'d, S>,
             {
                 $crate::query::Prepared::new::<Self, P, F>(draft)
             }
@@ -534,5 +534,7 @@ pub const fn position(names: &[&str], name: &str) -> u16 {
         }
         i += 1;
     }
-    panic!("no column of this name in the declaration")
+    // Evaluated by the compiler: a name that is not there is a compile error.
+    assert!(i < names.len(), "no column of this name in the declaration");
+    0
 }

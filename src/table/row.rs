@@ -31,12 +31,15 @@ impl<'w> RowWriter<'w> {
     pub fn write<V: ColumnValue>(&mut self, value: &V) -> Result<()> {
         let table = self.definition.name();
         let column = self.definition.columns().get(self.at).ok_or_else(|| {
-            Error::misuse("a row encoding writes more columns than its table declares").at_table(table)
+            Error::misuse("a row encoding writes more columns than its table declares")
+                .at_table(table)
         })?;
         if V::TYPE != column.kind() || (V::NULLABLE && !column.is_nullable()) {
-            return Err(Error::misuse("a row encoding writes another type than its table declares")
-                .at_table(table)
-                .at_column(column.name()));
+            return Err(Error::misuse(
+                "a row encoding writes another type than its table declares",
+            )
+            .at_table(table)
+            .at_column(column.name()));
         }
         self.values.push(value.encode(column).accepted(table, column.name())?);
         self.at += 1;
@@ -199,7 +202,9 @@ impl<'r> RowReader<'r> {
 
     #[cold]
     pub(crate) fn corrupt(&self, what: &'static str) -> Error {
-        Error::corrupt(format!("the store holds {what}")).at_table(self.table).at_column(self.column)
+        Error::corrupt(format!("the store holds {what}"))
+            .at_table(self.table)
+            .at_column(self.column)
     }
 
     pub(crate) fn position(&self) -> usize {
@@ -223,7 +228,8 @@ impl<'r> RowReader<'r> {
     }
 
     pub(crate) fn read_integer<I: TryFrom<i64>>(&mut self) -> Result<I> {
-        I::try_from(self.raw_i64()?).map_err(|_| self.corrupt("an integer out of its column's range"))
+        I::try_from(self.raw_i64()?)
+            .map_err(|_| self.corrupt("an integer out of its column's range"))
     }
 
     pub(crate) fn read_bool(&mut self) -> Result<bool> {

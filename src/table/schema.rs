@@ -152,8 +152,13 @@ impl Schema {
                     "table `{name}` cascades from global table `{to}`: deleting shared data would delete rows of every organization"
                 ));
             }
-            let ours = reference.columns().iter().map(|at| table.column(*at).map(|c| (c.kind(), c.decimals())));
-            let theirs = target.key_positions().map(|at| target.column(at).map(|c| (c.kind(), c.decimals())));
+            let ours = reference
+                .columns()
+                .iter()
+                .map(|at| table.column(*at).map(|c| (c.kind(), c.decimals())));
+            let theirs = target
+                .key_positions()
+                .map(|at| target.column(at).map(|c| (c.kind(), c.decimals())));
             if !ours.eq(theirs) {
                 problems.push(format!(
                     "the reference from `{name}` to `{to}` has other column types than the key of `{to}`"
@@ -181,8 +186,11 @@ impl Schema {
         &self,
         definition: &'static TableDefinition,
     ) -> Result<(usize, &RegisteredTable)> {
-        let by_address =
-            self.tables.iter().enumerate().find(|(_, table)| std::ptr::eq(table.definition, definition));
+        let by_address = self
+            .tables
+            .iter()
+            .enumerate()
+            .find(|(_, table)| std::ptr::eq(table.definition, definition));
         let found = by_address.or_else(|| {
             self.tables.iter().enumerate().find(|(_, table)| table.definition.same(definition))
         });

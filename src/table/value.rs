@@ -222,9 +222,11 @@ const FIRST_YEAR: i32 = -4712;
 impl Codec for OffsetDateTime {
     fn encode(&self, _: &ColumnDefinition) -> Value {
         if self.offset() != UtcOffset::UTC {
-            return Value::Refused("a time column holds UTC: convert with `to_offset(UtcOffset::UTC)`");
+            return Value::Refused(
+                "a time column holds UTC: convert with `to_offset(UtcOffset::UTC)`",
+            );
         }
-        if self.nanosecond() % 1_000 != 0 {
+        if !self.nanosecond().is_multiple_of(1_000) {
             return Value::Refused(
                 "a time column holds microseconds: make the time with `tenantry::now()` or truncate it",
             );

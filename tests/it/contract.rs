@@ -56,7 +56,14 @@ async fn world() -> (Database, TenantScope, TenantScope) {
 }
 
 fn order(id: Uuid, customer_id: Uuid, email: &str, total_cents: i64) -> Order {
-    Order { id, customer_id, email: email.to_owned(), total_cents, note: None, placed_at: tenantry::now() }
+    Order {
+        id,
+        customer_id,
+        email: email.to_owned(),
+        total_cents,
+        note: None,
+        placed_at: tenantry::now(),
+    }
 }
 
 #[tokio::test]
@@ -72,33 +79,55 @@ async fn every_form_of_the_contract_runs() -> tenantry::Result<()> {
     assert_eq!(found.map(|order| order.total_cents), Some(500));
     let recent = Order::select(&scope)
         .filter(orders::email.eq("ann@example.com").and(orders::total_cents.gt(0)))
-        .order_by(orders::placed_at.desc()).limit(50)
-        .fetch_all(&db).await?;
+        .order_by(orders::placed_at.desc())
+        .limit(50)
+        .fetch_all(&db)
+        .await?;
     assert_eq!(recent.len(), 1);
     let pairs = Order::select(&scope).join(orders::customer_id).fetch_all(&db).await?;
     let [(first, parent)]: &[(Order, Customer)] = &pairs[..] else { panic!("{pairs:?}") };
     assert_eq!((first.id, parent.id), (id, customer));
-    let (n, sum) = Order::select(&scope).aggregate((count(), orders::total_cents.sum())).fetch_one(&db).await?;
+    let (n, sum) = Order::select(&scope)
+        .aggregate((count(), orders::total_cents.sum()))
+        .fetch_one(&db)
+        .await?;
     assert_eq!((n, sum), (1, Some(500)));
     let cursor = None;
-    let page = Order::select(&scope).order_by(orders::placed_at.desc()).page(cursor, 25).fetch(&db).await?;
+    let page = Order::select(&scope)
+        .order_by(orders::placed_at.desc())
+        .page(cursor, 25)
+        .fetch(&db)
+        .await?;
     assert_eq!(page.rows.len(), 1);
     assert!(page.next.is_none());
 
     let bob = order(Uuid::new_v4(), customer, "bob@example.com", 7);
     let stored = Order::insert(&scope, bob.clone()).returning().fetch_one(&db).await?;
     assert_eq!(stored, bob);
-    let rows = vec![order(Uuid::new_v4(), customer, "c@x", 1), order(Uuid::new_v4(), customer, "d@x", 2)];
+    let rows =
+        vec![order(Uuid::new_v4(), customer, "c@x", 1), order(Uuid::new_v4(), customer, "d@x", 2)];
     assert_eq!(Order::insert_many(&scope, rows).execute(&db).await?, 2);
     let again = Order { note: Some("again".into()), id: Uuid::new_v4(), ..bob.clone() };
-    let n = Order::insert(&scope, again).on_conflict(orders::email).update((orders::note,)).execute(&db).await?;
+    let n = Order::insert(&scope, again)
+        .on_conflict(orders::email)
+        .update((orders::note,))
+        .execute(&db)
+        .await?;
     assert_eq!(n, 1);
-    let n = Order::update(&scope).set(orders::note, None).filter(orders::id.eq(bob.id)).execute(&db).await?;
+    let n = Order::update(&scope)
+        .set(orders::note, None)
+        .filter(orders::id.eq(bob.id))
+        .execute(&db)
+        .await?;
     assert_eq!(n, 1);
     let n = Order::delete(&scope).filter(orders::id.eq(bob.id)).execute(&db).await?;
     assert_eq!(n, 1);
     let mut tx = db.begin(&scope).await?;
-    Order::update(&scope).set(orders::total_cents, orders::total_cents.add(5)).key(id).execute(&mut tx).await?;
+    Order::update(&scope)
+        .set(orders::total_cents, orders::total_cents.add(5))
+        .key(id)
+        .execute(&mut tx)
+        .await?;
     tx.commit().await?;
 
     let found = BY_EMAIL.fetch_all(&scope, ("ann@example.com", 100), &db).await?;
@@ -107,31 +136,47 @@ async fn every_form_of_the_contract_runs() -> tenantry::Result<()> {
 
     assert!(Order::select(&scope).exists(&db).await?);
     assert_eq!(Order::select(&scope).count(&db).await?, 3);
-    let projected = Order::select(&scope).columns((orders::id, orders::email)).fetch_all(&db).await?;
+    let projected =
+        Order::select(&scope).columns((orders::id, orders::email)).fetch_all(&db).await?;
     assert_eq!(projected.len(), 3);
-    let groups = Order::select(&scope).group_by(orders::customer_id).aggregate(count()).fetch_all(&db).await?;
+    let groups = Order::select(&scope)
+        .group_by(orders::customer_id)
+        .aggregate(count())
+        .fetch_all(&db)
+        .await?;
     assert_eq!(groups, [(customer, 3)]);
     let with = Customer::select(&scope)
-        .filter(orders::customer_id.exists_in(Order::select(&scope).filter(orders::total_cents.gt(100))))
-        .fetch_all(&db).await?;
+        .filter(
+            orders::customer_id
+                .exists_in(Order::select(&scope).filter(orders::total_cents.gt(100))),
+        )
+        .fetch_all(&db)
+        .await?;
     assert_eq!(with.len(), 1);
     let of = Order::select(&scope)
         .filter(orders::customer_id.in_subquery(
-            Customer::select(&scope).filter(customers::name.eq("Ann")).columns(customers::id)))
-        .fetch_all(&db).await?;
+            Customer::select(&scope).filter(customers::name.eq("Ann")).columns(customers::id),
+        ))
+        .fetch_all(&db)
+        .await?;
     assert_eq!(of.len(), 3);
-    let children = Customer::select(&scope).left_join_from(orders::customer_id).fetch_all(&db).await?;
+    let children =
+        Customer::select(&scope).left_join_from(orders::customer_id).fetch_all(&db).await?;
     assert_eq!(children.iter().filter(|(_, order)| order.is_some()).count(), 3);
     let streamed: Vec<Order> = Order::select(&scope).fetch(&db).try_collect().await?;
     assert_eq!(streamed.len(), 3);
-    let total = db.transaction(&scope, async |tx| {
-        Order::update(&scope).set(orders::note, "x").all_rows().execute(&mut *tx).await?;
-        Order::select(&scope).filter(orders::note.eq("x")).count(tx).await
-    }).await?;
+    let total = db
+        .transaction(&scope, async |tx| {
+            Order::update(&scope).set(orders::note, "x").all_rows().execute(&mut *tx).await?;
+            Order::select(&scope).filter(orders::note.eq("x")).count(tx).await
+        })
+        .await?;
     assert_eq!(total, 3);
 
     assert_eq!(Order::select(&other).count(&db).await?, 1);
-    let foreign = Order::find(&other, streamed.iter().map(|o| o.id).find(|o| *o != id).unwrap()).fetch_one(&db).await;
+    let foreign = Order::find(&other, streamed.iter().map(|o| o.id).find(|o| *o != id).unwrap())
+        .fetch_one(&db)
+        .await;
     let missing = Order::find(&other, Uuid::new_v4()).fetch_one(&db).await;
     let (foreign, missing) = (foreign.unwrap_err(), missing.unwrap_err());
     assert_eq!(foreign.kind(), ErrorKind::NotFound);
