@@ -1,0 +1,92 @@
+//! Building alone, for benchmarks.
+
+use super::batch::Batch;
+use super::read::find;
+use super::{Actor, Run};
+use crate::database::{Database, sqlite};
+use crate::error::Result;
+use crate::query::{
+    Arguments, Find, Insert, Output, Prepared, PreparedUpdate, Reach, Rendered, Select, Sources,
+    Update,
+};
+use crate::scope::TenantScope;
+use crate::table::{Dialect, Table, TenantTable};
+
+/// Renders and binds a statement exactly as a run does, and lets it go.
+fn built(rendered: Rendered, scope: &TenantScope) -> Result<usize> {
+    let count = rendered.binds.len();
+    let bound = sqlite::bind(rendered.sql, &rendered.binds, Some(scope.organization()))?;
+    drop(std::hint::black_box(bound));
+    Ok(count)
+}
+
+macro_rules! bench_build {
+    ($([$($generics:tt)*] $statement:ty, $context:ident, |$this:ident, $ctx:ident| $render:expr;)*) => {$(
+        impl<$($generics)*> $statement {
+            /// Builds the statement with its bound values, for benchmarks.
+            #[doc(hidden)]
+            pub fn bench_build(self, db: &Database) -> Result<usize> {
+                let $this = self;
+                db.admit($this.scope)?;
+                let run = Run::Database(db);
+                let $ctx = run.$context(Actor::Scope($this.scope));
+                built($render?, $this.scope)
+            }
+        }
+    )*};
+}
+
+bench_build! {
+    [S: Sources] Select<'_, S>, read_context, |this, context|
+        context.renderer(Reach::Scope(this.scope)).select(&this.ast, Output::Rows);
+    [T: Table] Find<'_, T>, read_context, |this, context| find(context, &this);
+    [T: TenantTable, R] Update<'_, T, R>, write_context, |this, context| context
+        .renderer(Reach::Scope(this.scope))
+        .update(T::definition(), &this.ast.set, this.ast.filter.as_ref(), false);
+}
+
+impl<T: TenantTable> Insert<'_, T> {
+    /// Builds the statement with its bound values, for benchmarks.
+    #[doc(hidden)]
+    pub fn bench_build(self, db: &Database) -> Result<usize> {
+        db.admit(self.scope)?;
+        let actor = Actor::Scope(self.scope);
+        let run = Run::Database(db);
+        let context = run.write_context(actor);
+        let batch = Batch { table: T::definition(), ast: &self.ast, actor, returning: false };
+        drop(std::hint::black_box(batch.bound(db, context, 0, self.ast.rows)?));
+        Ok(self.ast.values.len())
+    }
+}
+
+impl<S: Sources, A> Prepared<S, A> {
+    /// Builds the statement with its bound values, for benchmarks.
+    #[doc(hidden)]
+    pub fn bench_build(
+        &self,
+        scope: &TenantScope,
+        arguments: impl Arguments<A>,
+        db: &Database,
+    ) -> Result<usize> {
+        db.admit(scope)?;
+        let run = Run::Database(db);
+        let context = run.read_context(Actor::Scope(scope));
+        built(self.rendered(Dialect::Sqlite, context.schema, context.prologue, arguments)?, scope)
+    }
+}
+
+impl<T: TenantTable, A> PreparedUpdate<T, A> {
+    /// Builds the statement with its bound values, for benchmarks.
+    #[doc(hidden)]
+    pub fn bench_build(
+        &self,
+        scope: &TenantScope,
+        arguments: impl Arguments<A>,
+        db: &Database,
+    ) -> Result<usize> {
+        db.admit(scope)?;
+        let run = Run::Database(db);
+        let context = run.write_context(Actor::Scope(scope));
+        built(self.rendered(Dialect::Sqlite, context.schema, context.prologue, arguments)?, scope)
+    }
+}

@@ -1,0 +1,165 @@
+//! Pages and their cursors.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::read::require_transaction;
+use super::{Actor, Executor};
+use crate::crypto::KeyRing;
+use crate::error::{Error, ErrorKind, Result};
+use crate::query::{
+    ColumnRef, Cursor, OrderKey, OrderTerm, Output, Page, Paged, Predicate, Reach, Renderer,
+    SelectAst, Sources, add_filter, order_terms,
+};
+use crate::table::{Dialect, TableDefinition, Value};
+
+/// What a page cursor is sealed for.
+const CURSOR: &str = "tenantry/cursor/1";
+
+impl<S: Sources> Paged<'_, S> {
+    /// Reads the page.
+    ///
+    /// # Errors
+    /// `Invalid` for a page of no rows, and for a cursor that was edited, or made for another
+    /// organization or query; `Unconfigured` for a file database without cursor keys; otherwise as
+    /// for [`Select::fetch_all`].
+    pub async fn fetch<'e>(self, executor: impl Executor<'e>) -> Result<Page<S>> {
+        let run = executor.lower();
+        let (scope, mut ast) = (self.select.scope, self.select.ast);
+        require_transaction(&run, ast.for_update)?;
+        if self.rows == 0 {
+            return Err(Error::invalid("a page has at least one row"));
+        }
+        if ast.unordered || ast.limit.is_some() || ast.offset.is_some() {
+            return Err(Error::misuse("a page has its own order and limit"));
+        }
+        // A refused scope learns nothing of its cursor.
+        run.database().admit(scope)?;
+        let keys = run.database().cursor_keys()?.clone();
+        let terms = order_terms(&ast, None)?;
+        let columns = page_columns(&ast, &terms)?;
+        let schema = run.database().schema();
+        let shape = Renderer::new(Dialect::Sqlite, schema, Reach::Scope(scope), "")
+            .select(&ast, Output::Rows)?;
+        let mut bound_to = scope.organization().encoded().into_bytes();
+        bound_to.push(0);
+        bound_to.extend_from_slice(shape.sql.as_str().as_bytes());
+        if let Some(cursor) = &self.cursor {
+            let values = open_cursor(&keys, &bound_to, cursor, columns.len())?;
+            let boundary = columns
+                .iter()
+                .zip(values)
+                .map(|((column, descending, _), value)| (*column, *descending, value));
+            let after = Predicate::After(boundary.collect());
+            add_filter(&mut ast.filter, after);
+        }
+        let wanted = usize::try_from(self.rows).unwrap_or(usize::MAX);
+        ast.limit = Some(u64::from(self.rows) + 1);
+        let mut last = Vec::new();
+        let mut read = 0;
+        let mut rows = run
+            .read_all(
+                Actor::Scope(scope),
+                ast.base,
+                |context| context.renderer(Reach::Scope(scope)).select(&ast, Output::Rows),
+                |row| {
+                    let value = S::read(row)?;
+                    read += 1;
+                    if read == wanted {
+                        last =
+                            columns.iter().map(|(.., at)| row.cell(*at)).collect::<Result<_>>()?;
+                    }
+                    Ok(value)
+                },
+            )
+            .await?;
+        let next = if rows.len() > wanted {
+            rows.truncate(wanted);
+            Some(seal_cursor(&keys, &bound_to, &last)?)
+        } else {
+            None
+        };
+        Ok(Page { rows, next })
+    }
+}
+
+/// The columns of an order, with their direction and their place in the row.
+fn page_columns(ast: &SelectAst, terms: &[OrderTerm]) -> Result<Vec<(ColumnRef, bool, usize)>> {
+    let tables: Vec<_> = ast.tables().collect();
+    terms
+        .iter()
+        .map(|term| {
+            let OrderKey::Column(column) = term.key else {
+                return Err(Error::misuse("a page is not ordered by an aggregate"));
+            };
+            let occurrence = match column.occurrence {
+                Some(index) => usize::from(index),
+                None => tables.iter().position(|table| table.same(column.table)).unwrap_or(0),
+            };
+            let before: usize = tables.iter().take(occurrence).map(|table| width(table)).sum();
+            let at = before
+                + usize::from(column.table.tenant_column().is_some())
+                + usize::from(column.position);
+            let index = u8::try_from(occurrence).ok();
+            Ok((ColumnRef { occurrence: index, ..column }, term.descending, at))
+        })
+        .collect()
+}
+
+fn width(table: &TableDefinition) -> usize {
+    table.columns().len() + usize::from(table.tenant_column().is_some())
+}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+enum CursorValue {
+    Null,
+    Integer(i64),
+    Real(u64),
+    Text(String),
+    Blob(Vec<u8>),
+}
+
+fn seal_cursor(keys: &KeyRing, bound_to: &[u8], values: &[Value]) -> Result<Cursor> {
+    let values: Vec<CursorValue> = values
+        .iter()
+        .map(|value| match value {
+            Value::I64(value) => CursorValue::Integer(*value),
+            Value::F64(value) => CursorValue::Real(value.to_bits()),
+            Value::Text(value) => CursorValue::Text(value.to_string()),
+            Value::Bytes(value) => CursorValue::Blob(value.clone()),
+            _ => CursorValue::Null,
+        })
+        .collect();
+    let text =
+        serde_json::to_vec(&values).map_err(|_| Error::internal("a cursor has no text form"))?;
+    let sealed = keys.seal(CURSOR, bound_to, &text).map_err(|error| match error.kind() {
+        ErrorKind::Invalid => Error::invalid("the order columns of a page hold more than 64 KiB"),
+        _ => error,
+    })?;
+    Ok(Cursor(URL_SAFE_NO_PAD.encode(sealed)))
+}
+
+fn open_cursor(
+    keys: &KeyRing,
+    bound_to: &[u8],
+    cursor: &Cursor,
+    columns: usize,
+) -> Result<Vec<Value>> {
+    let values = URL_SAFE_NO_PAD
+        .decode(&cursor.0)
+        .ok()
+        .and_then(|sealed| keys.open(CURSOR, bound_to, &sealed).ok())
+        .and_then(|text| serde_json::from_slice::<Vec<CursorValue>>(&text).ok())
+        .filter(|values| values.len() == columns)
+        .ok_or_else(|| Error::invalid("the cursor does not belong to this page"))?;
+    Ok(values
+        .into_iter()
+        .map(|value| match value {
+            CursorValue::Null => Value::Null,
+            CursorValue::Integer(value) => Value::I64(value),
+            CursorValue::Real(bits) => Value::F64(f64::from_bits(bits)),
+            CursorValue::Text(text) => Value::Text(text.into()),
+            CursorValue::Blob(bytes) => Value::Bytes(bytes),
+        })
+        .collect())
+}

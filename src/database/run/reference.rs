@@ -1,0 +1,109 @@
+//! Which reference a failed write broke.
+
+use super::Actor;
+use crate::database::fault::{Fault, Faulty, StoreError};
+use crate::database::sqlite;
+use crate::error::Error;
+use crate::query::{Bind, ColumnRef, Reach, Renderer, Sql, Term};
+use crate::table::{ColumnDefinition, Dialect, Schema, TableDefinition, Value};
+
+/// What a write wanted, to explain a broken reference.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Written<'a> {
+    Row(&'static TableDefinition, &'a [Value]),
+    Set(&'static TableDefinition, &'a [(ColumnRef, Term)]),
+    Deleted,
+}
+
+impl<'a> Written<'a> {
+    fn value(&self, position: u16) -> Option<&'a Value> {
+        match self {
+            Self::Row(_, values) => values.get(usize::from(position)),
+            Self::Set(_, set) => set.iter().find_map(|(column, term)| match term {
+                Term::Value(value) if column.position == position => Some(value),
+                _ => None,
+            }),
+            Self::Deleted => None,
+        }
+    }
+
+    fn sets(&self, position: u16) -> bool {
+        match self {
+            Self::Row(..) => true,
+            Self::Set(_, set) => set.iter().any(|(column, _)| column.position == position),
+            Self::Deleted => false,
+        }
+    }
+}
+
+/// SQLite names nothing in a broken reference, so the parents are looked up in the scope, on the
+/// same connection and before anyone else writes.
+pub(super) async fn explain(
+    connection: &mut sqlx::SqliteConnection,
+    schema: &Schema,
+    actor: Actor<'_>,
+    written: Written<'_>,
+    source: StoreError,
+) -> Fault {
+    let table = match written {
+        Written::Row(table, _) | Written::Set(table, _) => table,
+        Written::Deleted => return Fault::Foreign(source),
+    };
+    let mut suspects = Vec::new();
+    for reference in table.references() {
+        if !reference.columns().iter().any(|at| written.sets(*at)) {
+            continue;
+        }
+        let values: Option<Vec<&Value>> =
+            reference.columns().iter().map(|at| written.value(*at)).collect();
+        let names: Vec<&str> = reference
+            .columns()
+            .iter()
+            .filter_map(|at| table.column(*at))
+            .map(ColumnDefinition::name)
+            .collect();
+        let names = names.join(", ");
+        match values {
+            Some(values) if values.iter().any(|value| **value == Value::Null) => {}
+            Some(values) => {
+                match parent_exists(connection, schema, actor, reference.target(), &values).await {
+                    Ok(true) => {}
+                    Ok(false) => return missing_parent(table, names, source),
+                    Err(fault) => return fault,
+                }
+            }
+            None => suspects.push(names),
+        }
+    }
+    if suspects.is_empty() {
+        return Fault::Foreign(source);
+    }
+    missing_parent(table, suspects.join(", "), source)
+}
+
+fn missing_parent(table: &'static TableDefinition, columns: String, source: StoreError) -> Fault {
+    Fault::Decode(
+        Error::not_found("the row that this column refers to does not exist")
+            .at_table(table.name())
+            .at_column(columns)
+            .with_source(source),
+    )
+}
+
+async fn parent_exists(
+    connection: &mut sqlx::SqliteConnection,
+    schema: &Schema,
+    actor: Actor<'_>,
+    parent: &'static TableDefinition,
+    key: &[&Value],
+) -> Faulty<bool> {
+    let reach = if parent.tenant_column().is_some() { actor.reach() } else { Reach::Across };
+    let sql = Renderer::new(Dialect::Sqlite, schema, reach, "").find(parent)?;
+    let mut binds = Vec::with_capacity(key.len() + 1);
+    if parent.tenant_column().is_some() {
+        binds.push(Bind::Organization);
+    }
+    binds.extend(key.iter().map(|value| Bind::Value((*value).clone())));
+    let bound = sqlite::bind(Sql::Once(sql), &binds, actor.organization())?;
+    Ok(sqlite::first(connection, bound).await?.is_some())
+}

@@ -1,0 +1,89 @@
+//! The total order of a read.
+
+use super::Frame;
+use crate::error::{Error, Result};
+use crate::query::ast::{ColumnRef, Link, OrderKey, OrderTerm, SelectAst};
+use crate::table::{ColumnDefinition, TableDefinition};
+
+pub(super) fn require_grouped(
+    frame: &Frame,
+    groups: &[ColumnRef],
+    column: ColumnRef,
+) -> Result<()> {
+    let (alias, _) = frame.resolve(column)?;
+    for group in groups {
+        if group.position == column.position && frame.resolve(*group)?.0 == alias {
+            return Ok(());
+        }
+    }
+    Err(Error::misuse("a grouped read orders and filters by its groups and aggregates alone")
+        .at_table(column.table.name())
+        .at_column(column.definition().map_or("", ColumnDefinition::name)))
+}
+
+/// The whole order of a select: what was asked for, then whatever makes it total.
+pub(crate) fn order_terms(
+    ast: &SelectAst,
+    distinct: Option<&[ColumnRef]>,
+) -> Result<Vec<OrderTerm>> {
+    let frame = Frame::of(0, ast);
+    let mut terms = ast.order.clone();
+    if !ast.groups.is_empty() {
+        for term in &terms {
+            if let OrderKey::Column(column) = term.key {
+                require_grouped(&frame, &ast.groups, column)?;
+            }
+        }
+        return append_columns(&frame, terms, ast.groups.iter().copied());
+    }
+    if terms.iter().any(|term| matches!(term.key, OrderKey::Aggregate(_))) {
+        return Err(Error::misuse("only a grouped read is ordered by an aggregate"));
+    }
+    if let Some(columns) = distinct {
+        for term in &terms {
+            if let OrderKey::Column(column) = term.key {
+                require_grouped(&frame, columns, column)?;
+            }
+        }
+        return append_columns(&frame, terms, columns.iter().copied());
+    }
+    terms = append_columns(&frame, terms, key_columns(ast.base, 0))?;
+    for (index, join) in (1u8..).zip(&ast.joins) {
+        // A row has one parent along each reference, but any number of children.
+        if matches!(join.link, Link::Child { .. }) {
+            terms = append_columns(&frame, terms, key_columns(join.table, index))?;
+        }
+    }
+    Ok(terms)
+}
+
+pub(super) fn key_columns(
+    table: &'static TableDefinition,
+    index: u8,
+) -> impl Iterator<Item = ColumnRef> {
+    table.key_positions().map(move |position| ColumnRef {
+        table,
+        position,
+        occurrence: Some(index),
+    })
+}
+
+pub(super) fn append_columns(
+    frame: &Frame,
+    mut terms: Vec<OrderTerm>,
+    columns: impl Iterator<Item = ColumnRef>,
+) -> Result<Vec<OrderTerm>> {
+    for column in columns {
+        let (alias, _) = frame.resolve(column)?;
+        let mut present = false;
+        for term in &terms {
+            if let OrderKey::Column(other) = term.key {
+                present |= other.position == column.position && frame.resolve(other)?.0 == alias;
+            }
+        }
+        if !present {
+            terms.push(OrderTerm { key: OrderKey::Column(column), descending: false });
+        }
+    }
+    Ok(terms)
+}

@@ -1,0 +1,14 @@
+// Sums in a `set` are for numbers.
+
+include!("../tables.rs");
+
+async fn bump(scope: &TenantScope, id: Uuid, db: &Database) -> Result<u64> {
+    Order::update(scope)
+        .set(orders::total_cents, 5)
+        .set(orders::email, orders::email.add("x".to_owned()))
+        .key(id)
+        .execute(db)
+        .await
+}
+
+fn main() {}

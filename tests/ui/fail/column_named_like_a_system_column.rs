@@ -1,0 +1,12 @@
+// No column is named like a system column of a store.
+
+use uuid::Uuid;
+
+tenantry::tenant_table! {
+    pub struct Refund in refunds {
+        key id: Uuid,
+        rowid: i64,
+    }
+}
+
+fn main() {}

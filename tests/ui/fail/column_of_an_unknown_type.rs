@@ -1,0 +1,12 @@
+// A column is of a type that every store holds without loss.
+
+use uuid::Uuid;
+
+tenantry::tenant_table! {
+    pub struct Refund in refunds {
+        key id: Uuid,
+        cents: u64,
+    }
+}
+
+fn main() {}

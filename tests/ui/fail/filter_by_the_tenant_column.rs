@@ -1,0 +1,12 @@
+// The organization is the scope's, not a filter's.
+
+include!("../tables.rs");
+
+async fn orders_of(scope: &TenantScope, db: &Database) -> Result<Vec<Order>> {
+    Order::select(scope)
+        .filter(orders::organization_id.eq("acme"))
+        .fetch_all(db)
+        .await
+}
+
+fn main() {}

@@ -1,0 +1,11 @@
+// A global table has no tenant column.
+
+tenantry::global_table! {
+    pub struct Currency in currencies {
+        key id: i64,
+        code: String,
+    }
+    tenant organization_id;
+}
+
+fn main() {}

@@ -1,0 +1,10 @@
+// A batch says whose rows it becomes.
+
+include!("../tables.rs");
+
+async fn place(scope: &TenantScope, rows: Vec<Order>, db: &Database) -> Result<u64> {
+    let _ = scope;
+    Order::insert_many(rows).execute(db).await
+}
+
+fn main() {}

@@ -1,0 +1,10 @@
+// An insert says whose row it becomes.
+
+include!("../tables.rs");
+
+async fn place(scope: &TenantScope, order: Order, db: &Database) -> Result<u64> {
+    let _ = scope;
+    Order::insert(order).execute(db).await
+}
+
+fn main() {}

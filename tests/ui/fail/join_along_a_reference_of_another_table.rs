@@ -1,0 +1,10 @@
+// A join goes along a reference of a table that the statement reads.
+
+include!("../tables.rs");
+
+async fn pairs(scope: &TenantScope, db: &Database) -> Result<usize> {
+    let rows = Order::select(scope).join(employees::boss).fetch_all(db).await?;
+    Ok(rows.len())
+}
+
+fn main() {}

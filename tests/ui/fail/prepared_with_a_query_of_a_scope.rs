@@ -1,0 +1,13 @@
+// A draft's subquery is a draft.
+
+include!("../tables.rs");
+
+fn prepared(scope: &TenantScope) -> Prepared<Order, (i64,)> {
+    let _ = scope;
+    Order::prepare(|q, (min,): (_,)| {
+        let _ = q;
+        Order::select(scope).filter(orders::total_cents.gt(min))
+    })
+}
+
+fn main() {}

@@ -1,0 +1,13 @@
+// A draft cannot run; what `prepare` returns can.
+
+include!("../tables.rs");
+
+async fn large(scope: &TenantScope, db: &Database) -> Result<Vec<Order>> {
+    let prepared = Order::prepare(|q, (min,): (_,)| {
+        let _ = q.draft::<Order>().fetch_all(db);
+        q.filter(orders::total_cents.gt(min))
+    });
+    prepared.fetch_all(scope, (100,), db).await
+}
+
+fn main() {}

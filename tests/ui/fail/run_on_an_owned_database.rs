@@ -1,0 +1,9 @@
+// A statement borrows the Database.
+
+include!("../tables.rs");
+
+async fn orders_of(scope: &TenantScope, db: Database) -> Result<Vec<Order>> {
+    Order::select(scope).fetch_all(db).await
+}
+
+fn main() {}

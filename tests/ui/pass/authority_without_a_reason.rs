@@ -1,0 +1,9 @@
+// An authority has a reason.
+
+include!("../tables.rs");
+
+fn authority(principal: tenantry::scope::Principal) -> ambient::CrossTenantAuthority {
+    ambient::cross_tenant_authority("invoices", principal)
+}
+
+fn main() {}

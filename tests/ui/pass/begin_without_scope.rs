@@ -1,0 +1,10 @@
+// A transaction belongs to one organization.
+
+include!("../tables.rs");
+
+async fn work(scope: &TenantScope, db: &Database) -> Result<()> {
+    let _ = scope;
+    db.begin(scope).await?.commit().await
+}
+
+fn main() {}

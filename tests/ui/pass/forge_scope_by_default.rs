@@ -1,0 +1,13 @@
+// There is no default organization.
+
+include!("../tables.rs");
+
+async fn forged(
+    organization: OrganizationId,
+    issuer: &tenantry::scope::ScopeIssuer,
+    ann: &tenantry::scope::Principal,
+) -> Result<TenantScope> {
+    issuer.enter(ann, organization).await
+}
+
+fn main() {}

@@ -1,0 +1,14 @@
+// Text does not become a scope; an id is parsed, and entered.
+
+include!("../tables.rs");
+
+async fn forged(
+    header: &str,
+    issuer: &tenantry::scope::ScopeIssuer,
+    ann: &tenantry::scope::Principal,
+) -> Result<TenantScope> {
+    let _ = (issuer, ann);
+    issuer.enter(ann, header.parse::<OrganizationId>()?).await
+}
+
+fn main() {}

@@ -1,0 +1,12 @@
+// A key is never NULL.
+
+use uuid::Uuid;
+
+tenantry::tenant_table! {
+    pub struct Refund in refunds {
+        key id: Uuid,
+        cents: i64,
+    }
+}
+
+fn main() {}

@@ -1,0 +1,13 @@
+// A run gives every argument.
+
+include!("../tables.rs");
+
+async fn found(
+    prepared: &Prepared<Order, (String, i64)>,
+    scope: &TenantScope,
+    db: &Database,
+) -> Result<Vec<Order>> {
+    prepared.fetch_all(scope, ("ann@example.com", 100), db).await
+}
+
+fn main() {}

@@ -1,0 +1,15 @@
+// A prepared update says at each run whose rows it changes.
+
+include!("../tables.rs");
+
+async fn note(
+    prepared: &PreparedUpdate<Order, (String, Uuid)>,
+    scope: &TenantScope,
+    id: Uuid,
+    db: &Database,
+) -> Result<u64> {
+    let _ = scope;
+    prepared.execute(scope, ("late", id), db).await
+}
+
+fn main() {}

@@ -1,0 +1,12 @@
+// A transaction ends at its commit.
+
+include!("../tables.rs");
+
+async fn late(scope: &TenantScope, db: &Database) -> Result<i64> {
+    let mut tx = db.begin(scope).await?;
+    let n = Order::select(scope).count(&mut tx).await;
+    tx.commit().await?;
+    n
+}
+
+fn main() {}

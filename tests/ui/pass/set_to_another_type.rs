@@ -1,0 +1,9 @@
+// A column is set to its own type.
+
+include!("../tables.rs");
+
+async fn reprice(scope: &TenantScope, id: Uuid, db: &Database) -> Result<u64> {
+    Order::update(scope).set(orders::total_cents, 150).key(id).execute(db).await
+}
+
+fn main() {}

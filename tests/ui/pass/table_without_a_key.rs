@@ -1,0 +1,12 @@
+// A table has a key.
+
+use uuid::Uuid;
+
+tenantry::tenant_table! {
+    pub struct Refund in refunds {
+        key id: Uuid,
+        cents: i64,
+    }
+}
+
+fn main() {}

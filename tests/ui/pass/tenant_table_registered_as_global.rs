@@ -1,0 +1,9 @@
+// A tenant-owned table is registered as one.
+
+include!("../tables.rs");
+
+fn schema() -> Schema {
+    Schema::new().tenant::<Order>().tenant::<Customer>()
+}
+
+fn main() {}
