@@ -112,8 +112,8 @@ impl DatabaseBuilder {
         self
     }
 
-    /// How long one statement may take; 60 seconds without it, `None` for no limit. Streams have
-    /// no limit.
+    /// How long one read may take; 60 seconds without it, `None` for no limit. Streams and writes
+    /// have no limit.
     pub const fn statement_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.settings.statement_timeout = timeout;
         self

@@ -52,6 +52,8 @@ pub(crate) enum Fault {
     },
     Overflow(StoreError),
     ReadOnly(StoreError),
+    /// A read took longer than it may.
+    Slow,
     TimedOut,
     TooLarge(StoreError),
     Unique {
@@ -198,6 +200,9 @@ impl Fault {
             }
             Self::ReadOnly(source) => {
                 Error::unconfigured("the database is read-only").with_source(source)
+            }
+            Self::Slow => {
+                Error::unavailable("the read took longer than the statement timeout").retryable()
             }
             Self::TimedOut => Error::unavailable("no connection became free in time").retryable(),
             Self::TooLarge(source) => {

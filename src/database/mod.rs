@@ -213,7 +213,8 @@ impl Database {
                 }
                 Err(error) => {
                     let again = attempts_left > 0 && transaction.failed_retryably();
-                    transaction.rollback().await?;
+                    // Where the rollback fails too, dropping the transaction repeats it.
+                    let _ = transaction.rollback().await;
                     if !again {
                         return Err(error);
                     }

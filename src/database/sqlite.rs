@@ -16,7 +16,7 @@ use sqlx::{
 };
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use super::fault::{self, Fault};
+use super::fault::{self, Fault, Faulty};
 use crate::error::{Error, Result};
 use crate::id::{OrganizationId, OrganizationKey};
 use crate::query::{Bind, Sql, unbound};
@@ -89,6 +89,14 @@ impl Reader<'_> {
             Self::Pooled(connection) => connection,
             Self::Exclusive(guard) => guard.connection(),
             Self::Borrowed(connection) => connection,
+        }
+    }
+
+    /// Lets the connection go. One whose statement was given up goes on with it in its thread, so
+    /// nobody else gets it.
+    pub(crate) fn release<T>(self, outcome: &Faulty<T>) {
+        if let (Self::Pooled(mut connection), Err(Fault::Slow)) = (self, outcome) {
+            connection.close_on_drop();
         }
     }
 }

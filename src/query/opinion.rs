@@ -702,6 +702,10 @@ impl Judge<'_> {
             (SelectItem::UnnamedExpr(Expr::Function(function)), Output::Rows) => {
                 self.aggregate(function, Clause::Select)
             }
+            (SelectItem::UnnamedExpr(Expr::IsNull(expr)), Output::Rows) => {
+                self.column(expr, Clause::Select, false)?;
+                self.words("IS NULL")
+            }
             (SelectItem::UnnamedExpr(expr), Output::Rows) => self.column(expr, Clause::Select, true),
             (SelectItem::UnnamedExpr(expr), Output::Members) => {
                 self.column(expr, Clause::Select, false)

@@ -371,7 +371,7 @@ fn a_subquery_of_exists_is_tied_to_the_outer_tenant() {
         &after_find(&EXISTS.replace(r#"t1."Org" = t0."organization_id" AND "#, "")),
         "`lines` as `t1`: WHERE does not compare the tenant column with `t0`",
     );
-    refuses(&after_find(&EXISTS.replace(r#"t1."Org" = ?"#, r#"t0."organization_id" = ?"#)), "WHERE compares it with no table");
+    refuses(&after_find(&EXISTS.replace(r#"t1."Org" = ?"#, r#"t0."organization_id" = ?"#)), "of this select was expected");
     refuses(&after_find(&EXISTS.replace("SELECT 1", r#"SELECT t1."id""#)), "`1` was expected");
     refuses(&after_find(&EXISTS.replace("EXISTS", "NOT EXISTS")), "not understood");
     accepts(&after_find(&EXISTS.replace("(EXISTS", "(NOT (EXISTS").replace(" > ?)))", " > ?))))")), &[0, 1]);

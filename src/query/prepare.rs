@@ -136,7 +136,9 @@ impl Shapes {
         for bind in &shape.binds {
             binds.push(match bind {
                 Bind::Slot(slot, column) => {
-                    Bind::Value(arguments.value(*slot, column).accepted("", column.name())?)
+                    let Some(definition) = column.definition() else { return Err(unbound()) };
+                    let value = arguments.value(*slot, definition);
+                    Bind::Value(value.accepted(column.table.name(), definition)?)
                 }
                 other => other.clone(),
             });

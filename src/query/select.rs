@@ -406,7 +406,7 @@ impl<T: Table> Find<'_, T> {
                 .at_table(table.name()));
         };
         for (value, column) in values.into_iter().flatten().zip(columns) {
-            binds.push(Bind::Value(value.accepted(table.name(), column.name())?));
+            binds.push(Bind::Value(value.accepted(table.name(), column)?));
         }
         Ok(())
     }

@@ -66,7 +66,7 @@ pub trait Sources: Sized + Send + Unpin + 'static {
     fn witness(row: &mut RowReader<'_>) -> Result<[bool; 4]>;
 }
 
-/// Reads a witness that stands alone: of an outer table, followed by its first key column.
+/// Reads a witness that stands alone; see [`RowReader::lone_outer_witness`].
 fn lone_witness<M: Member>(row: &mut RowReader<'_>) -> Result<bool> {
     let definition = M::Table::definition();
     if !M::OUTER {

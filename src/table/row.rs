@@ -41,7 +41,7 @@ impl<'w> RowWriter<'w> {
             .at_table(table)
             .at_column(column.name()));
         }
-        self.values.push(value.encode(column).accepted(table, column.name())?);
+        self.values.push(value.encode(column).accepted(table, column)?);
         self.at += 1;
         Ok(())
     }
@@ -151,30 +151,25 @@ impl<'r> RowReader<'r> {
         Ok(Witness::Present)
     }
 
-    /// Reads the witness of an outer occurrence that stands alone, followed by its first key
-    /// column: a NULL witness is valid only where the joined key is NULL.
+    /// Reads the witness of an outer occurrence that stands alone, followed by whether its first
+    /// key column is NULL: a NULL witness is valid only where the joined key is NULL.
     pub(crate) fn lone_outer_witness(
         &mut self,
         definition: &'static TableDefinition,
     ) -> Result<Witness> {
         self.table = definition.name();
-        let mut witness = Witness::Present;
-        if definition.tenant_column().is_some() {
-            let absent = self.is_null(self.at)?;
-            if absent != self.is_null(self.at + 1)? {
-                return Err(self.incident());
-            }
-            if absent {
-                witness = Witness::Absent;
-                self.at += 1;
-            } else {
-                self.witness(definition, false)?;
-            }
-        } else if self.is_null(self.at)? {
-            witness = Witness::Absent;
+        let owned = definition.tenant_column().is_some();
+        let tenant_is_null = owned && self.is_null(self.at)?;
+        if tenant_is_null {
+            self.at += 1;
+        } else if owned {
+            self.witness(definition, false)?;
         }
-        self.at += 1;
-        Ok(witness)
+        let key_is_null = self.read_bool()?;
+        if owned && tenant_is_null != key_is_null {
+            return Err(self.incident());
+        }
+        Ok(if key_is_null { Witness::Absent } else { Witness::Present })
     }
 
     fn key_is_null(&self, definition: &'static TableDefinition) -> Result<bool> {

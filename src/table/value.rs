@@ -83,12 +83,37 @@ pub enum Value {
 }
 
 impl Value {
-    /// The value, or the reason why it cannot be stored.
-    pub(crate) fn accepted(self, table: &'static str, column: &'static str) -> Result<Self> {
+    /// The value, or the reason why its column cannot store it.
+    pub(crate) fn accepted(self, table: &'static str, column: &ColumnDefinition) -> Result<Self> {
         match self {
-            Self::Refused(reason) => Err(Error::invalid(reason).at_table(table).at_column(column)),
-            value => Ok(value),
+            Self::Refused(reason) => {
+                Err(Error::invalid(reason).at_table(table).at_column(column.name()))
+            }
+            value if value.fits(column.kind()) => Ok(value),
+            _ => Err(Error::misuse("a value is of another type than its column declares")
+                .at_table(table)
+                .at_column(column.name())),
         }
+    }
+
+    /// Whether the value is of the type: a column constant made by hand can claim another.
+    const fn fits(&self, kind: ColumnType) -> bool {
+        matches!(
+            (self, kind),
+            (Self::Null, _)
+                | (Self::Bool(_), ColumnType::Bool)
+                | (Self::Bytes(_), ColumnType::Bytes)
+                | (Self::Date(_), ColumnType::Date)
+                | (Self::Decimal(_), ColumnType::Decimal)
+                | (Self::F64(_), ColumnType::F64)
+                | (Self::I16(_), ColumnType::I16)
+                | (Self::I32(_), ColumnType::I32)
+                | (Self::I64(_), ColumnType::I64)
+                | (Self::Json(_), ColumnType::Json)
+                | (Self::Text(_), ColumnType::Text | ColumnType::Enum(_))
+                | (Self::Timestamp(_), ColumnType::Timestamp)
+                | (Self::Uuid(_), ColumnType::Uuid)
+        )
     }
 }
 

@@ -158,7 +158,7 @@ fn parents_first(schema: &Schema) -> Vec<&'static TableDefinition> {
                 target == table.name() || !waiting.iter().any(|other| other.name() == target)
             })
         };
-        let at = waiting.iter().position(|table| is_ready(table)).unwrap_or(0);
+        let at = waiting.iter().position(is_ready).unwrap_or(0);
         ordered.push(waiting.remove(at));
     }
     ordered

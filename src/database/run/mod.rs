@@ -87,6 +87,32 @@ impl<'a> Actor<'a> {
     }
 }
 
+/// What a statement does.
+#[derive(Debug, Clone, Copy)]
+enum Access {
+    Read,
+    Write,
+}
+
+impl Access {
+    /// INVARIANT: a scope writes tenant-owned tables alone, an authority global tables alone and
+    /// reads tenant-owned ones. The traits of the row types say so too, but a trait can be
+    /// implemented by hand over another table's definition.
+    fn require(self, actor: Actor<'_>, table: &'static TableDefinition) -> Result<()> {
+        let owned = table.tenant_column().is_some();
+        let right = match (actor, self) {
+            (Actor::Scope(_), Self::Read) => true,
+            (Actor::Scope(_), Self::Write) | (Actor::Accepted, Self::Read) => owned,
+            (Actor::Accepted, Self::Write) => !owned,
+        };
+        if right {
+            return Ok(());
+        }
+        Err(Error::misuse("the row type says tenant-owned and its table global, or the reverse")
+            .at_table(table.name()))
+    }
+}
+
 /// What a statement is rendered with.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Context<'a> {
@@ -109,7 +135,12 @@ impl<'e> Run<'e> {
     }
 
     /// Whether this actor's statements run here at all.
-    async fn admit(&mut self, actor: Actor<'_>, table: &'static TableDefinition) -> Result<()> {
+    async fn admit(
+        &mut self,
+        actor: Actor<'_>,
+        access: Access,
+        table: &'static TableDefinition,
+    ) -> Result<()> {
         if let Actor::Scope(scope) = actor {
             self.database().admit(scope)?;
         }
@@ -130,6 +161,7 @@ impl<'e> Run<'e> {
             }
         }
         self.database().schema().registered(table)?;
+        access.require(actor, table)?;
         self.database().require_table(table)
     }
 
@@ -205,7 +237,7 @@ impl<'e> Run<'e> {
         render: impl FnOnce(Context<'_>) -> Result<Rendered> + Send,
         mut decode: impl FnMut(&mut RowReader<'_>) -> Result<T> + Send,
     ) -> Result<Vec<T>> {
-        self.admit(actor, table).await?;
+        self.admit(actor, Access::Read, table).await?;
         let context = self.read_context(actor);
         let bound = self.judged(render(context)?, context, actor)?;
         let timeout = self.database().settings().statement_timeout;
@@ -217,7 +249,7 @@ impl<'e> Run<'e> {
             Ok(())
         });
         let outcome = in_time(timeout, rows).await;
-        drop(reader);
+        reader.release(&outcome);
         match outcome {
             Ok(_) => Ok(values),
             Err(fault) => Err(self.failed(actor, table, fault).await),
@@ -232,13 +264,13 @@ impl<'e> Run<'e> {
         render: impl FnOnce(Context<'_>) -> Result<Rendered> + Send,
         decode: impl FnOnce(&mut RowReader<'_>) -> Result<T> + Send,
     ) -> Result<Option<T>> {
-        self.admit(actor, table).await?;
+        self.admit(actor, Access::Read, table).await?;
         let context = self.read_context(actor);
         let bound = self.judged(render(context)?, context, actor)?;
         let timeout = self.database().settings().statement_timeout;
         let mut reader = self.reader(actor).await?;
         let outcome = in_time(timeout, sqlite::first(reader.connection(), bound)).await;
-        drop(reader);
+        reader.release(&outcome);
         let decoded = outcome.and_then(|row| {
             row.map(|row| {
                 let row = StoreRow::Sqlite(row);
@@ -262,7 +294,7 @@ impl<'e> Run<'e> {
     ) -> RowStream<'e, T> {
         RowStream(Box::pin(async_stream::try_stream! {
             let actor = Actor::Scope(&scope);
-            self.admit(actor, table).await?;
+            self.admit(actor, Access::Read, table).await?;
             let context = self.read_context(actor);
             let bound = self.judged(render(context, &scope)?, context, actor)?;
             let mut outcome = Ok(());
@@ -305,7 +337,7 @@ impl<'e> Run<'e> {
         render: impl FnOnce(Context<'_>) -> Result<Rendered> + Send,
         mut decode: impl FnMut(&mut RowReader<'_>) -> Result<T> + Send,
     ) -> Result<(u64, Vec<T>)> {
-        self.admit(actor, table).await?;
+        self.admit(actor, Access::Write, table).await?;
         let context = self.write_context(actor);
         let bound = self.judged(render(context)?, context, actor)?;
         let mut rows = Vec::new();
@@ -358,7 +390,7 @@ impl<'e> Run<'e> {
         returning: bool,
         mut decode: impl FnMut(&mut RowReader<'_>) -> Result<T> + Send,
     ) -> Result<(u64, Vec<T>)> {
-        self.admit(actor, table).await?;
+        self.admit(actor, Access::Write, table).await?;
         if let Some(refusal) = ast.refusal.take() {
             return Err(refusal);
         }
@@ -418,10 +450,7 @@ async fn in_time<T>(
         None => work.await,
         Some(timeout) => match tokio::time::timeout(timeout, work).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(Fault::Decode(
-                Error::unavailable("the statement took longer than the statement timeout")
-                    .retryable(),
-            )),
+            Err(_) => Err(Fault::Slow),
         },
     }
 }

@@ -134,9 +134,9 @@ impl Renderer<'_> {
                 self.aggregate(frame, *aggregate)?;
                 self.sql.push_str(op.sql());
                 match term {
+                    Term::Value(Value::Refused(reason)) => Err(Error::invalid(*reason)),
                     Term::Value(value) => {
-                        let value = value.clone().accepted("", "")?;
-                        self.bind(Bind::Value(value));
+                        self.bind(Bind::Value(value.clone()));
                         Ok(())
                     }
                     _ => Err(Error::internal("an aggregate is compared with a value")),

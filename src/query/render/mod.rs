@@ -22,7 +22,7 @@ pub(crate) enum Bind {
     /// The scope's organization.
     Organization,
     /// A run argument of a prepared shape, for this column.
-    Slot(u16, &'static ColumnDefinition),
+    Slot(u16, ColumnRef),
     Value(Value),
 }
 
@@ -253,44 +253,39 @@ impl<'a> Renderer<'a> {
         Ok(())
     }
 
+    /// Binds a value for a column. A prepared shape holds none.
+    fn value(&mut self, column: ColumnRef, value: &Value) -> Result<()> {
+        let table = column.table.name();
+        let Some(definition) = column.definition() else {
+            return Err(Error::misuse("a column is not of its table").at_table(table));
+        };
+        if matches!(self.reach, Reach::Draft) {
+            return Err(Error::misuse("a prepared shape holds no value: take it as a run argument")
+                .at_table(table)
+                .at_column(definition.name()));
+        }
+        let value = value.clone().accepted(table, definition)?;
+        self.bind(Bind::Value(value));
+        Ok(())
+    }
+
     fn term(&mut self, frame: &Frame, column: ColumnRef, term: &Term) -> Result<()> {
         match term {
-            Term::Value(value) => {
-                if matches!(self.reach, Reach::Draft) {
-                    return Err(Error::misuse(
-                        "a prepared shape holds no value: take it as a run argument",
-                    )
-                    .at_table(column.table.name())
-                    .at_column(column.definition().map_or("", ColumnDefinition::name)));
-                }
-                let name = column.definition().map_or("", ColumnDefinition::name);
-                let value = value.clone().accepted(column.table.name(), name)?;
-                self.bind(Bind::Value(value));
-            }
-            Term::Column(other) => {
-                self.column_ref(frame, *other)?;
-            }
+            Term::Value(value) => self.value(column, value),
+            Term::Column(other) => self.column_ref(frame, *other).map(drop),
             Term::Slot(slot) => {
-                let Some(definition) = column.definition() else {
-                    return Err(Error::misuse("a run argument stands for no column"));
-                };
-                self.bind(Bind::Slot(*slot, definition));
+                self.bind(Bind::Slot(*slot, column));
+                Ok(())
             }
             Term::Arithmetic(other, sign, value) => {
-                let name = other.definition().map_or("", ColumnDefinition::name);
-                let value = value.clone().accepted(other.table.name(), name)?;
                 self.column_ref(frame, *other)?;
                 self.sql.push_str(match sign {
                     Sign::Plus => " + ",
                     Sign::Minus => " - ",
                 });
-                if matches!(self.reach, Reach::Draft) {
-                    return Err(Error::misuse("a prepared shape holds no value"));
-                }
-                self.bind(Bind::Value(value));
+                self.value(*other, value)
             }
         }
-        Ok(())
     }
 }
 

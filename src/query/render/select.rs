@@ -72,12 +72,13 @@ impl Renderer<'_> {
 
     /// `count(*)` over at most one row, behind the aggregated witnesses.
     pub(crate) fn exists(self, ast: &SelectAst) -> Result<Rendered> {
+        if ast.limit.is_some() || ast.offset.is_some() {
+            return self.counted(ast);
+        }
         let mut ast = ast.clone();
         ast.order.clear();
         ast.unordered = true;
-        if ast.limit.is_none() && ast.offset.is_none() {
-            ast.limit = Some(1);
-        }
+        ast.limit = Some(1);
         self.counted(&ast)
     }
 
@@ -226,7 +227,8 @@ impl Renderer<'_> {
     }
 
     /// The witness of each table, in front of columns: the tenant column; behind it, where the
-    /// table may be absent, its first key column.
+    /// table may be absent, whether its first key column is NULL (and not the key itself, which
+    /// would make every row of a DISTINCT read different).
     pub(super) fn witnesses(&mut self, ast: &SelectAst, frame: &Frame) {
         for (index, table) in ast.tables().enumerate() {
             let alias = frame.first + index_u16(index);
@@ -241,7 +243,7 @@ impl Renderer<'_> {
             if outer && let Some(key) = table.key_positions().next().and_then(|at| table.column(at))
             {
                 self.column(alias, key.name());
-                self.sql.push_str(", ");
+                self.sql.push_str(" IS NULL, ");
             }
         }
     }

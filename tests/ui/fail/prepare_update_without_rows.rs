@@ -2,7 +2,7 @@
 
 include!("../tables.rs");
 
-fn prepared() -> PreparedUpdate<Order, (String, Uuid)> {
+fn prepared() -> PreparedUpdate<Order, (Option<String>, Uuid)> {
     Order::prepare_update(|update, (note, id): (_, _)| {
         let _: tenantry::query::Slot<Uuid> = id;
         update.set(orders::note, note)

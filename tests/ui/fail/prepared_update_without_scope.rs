@@ -3,7 +3,7 @@
 include!("../tables.rs");
 
 async fn note(
-    prepared: &PreparedUpdate<Order, (String, Uuid)>,
+    prepared: &PreparedUpdate<Order, (Option<String>, Uuid)>,
     scope: &TenantScope,
     id: Uuid,
     db: &Database,

@@ -1,0 +1,118 @@
+//! Three organizations in one database, and one of them attacks another.
+//!
+//! ```text
+//! cargo run --example isolation
+//! ```
+//!
+//! It loads the Chinook music store into a fresh SQLite file as three organizations, one for each
+//! support representative, with ids that collide; adds up each organization's invoices; then lets
+//! one organization try to read, change, detect or impersonate another in every way that came to
+//! mind. The table says for each attack which wall stopped it and what the attacker saw. Nothing
+//! in it is a constant: every cell is made from what came back, and most attacks are repeated at
+//! something that nobody has, because an answer that differs is a leak too.
+//!
+//! The exit status is 0 if nothing crossed, and 1 otherwise. `chinook.rs` shows how tables are
+//! declared and filled, `attacks.rs` what an application does with them, the wrong way round.
+
+mod attacks;
+mod chinook;
+
+use std::process::ExitCode;
+
+use attacks::Attack;
+use chinook::{Books, Fallible, Tenant, Totals, World};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("FAILED: the example could not go on: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Fallible<bool> {
+    println!("One SQLite file holds three organizations with colliding ids, and a shared catalogue.");
+    println!("Every query goes through a scope. This is what each organization adds up to:\n");
+    let mut world = World::load().await?;
+    let before = totals(&world).await?;
+
+    println!("\n{} attacks {}:\n", world.attacker.name, world.victim.name);
+    let attacks = attacks::play(&mut world).await?;
+    print_attacks(&attacks);
+
+    println!("\nAnd afterwards:\n");
+    let after = totals(&world).await?;
+    let mut untouched = true;
+    for Tenant { name, scope, books, .. } in world.tenants() {
+        let same = Books::of(scope, &world.db).await? == *books;
+        untouched &= same;
+        let verdict = if same { "row for row as loaded" } else { "CHANGED" };
+        println!("  {name:<16}{verdict}");
+    }
+
+    let crossed = attacks.iter().filter(|attack| !attack.held()).count();
+    println!();
+    if crossed == 0 && before && after && untouched {
+        println!("{} attacks, nothing crossed.", attacks.len());
+        return Ok(true);
+    }
+    println!("ISOLATION BROKEN: {crossed} of {} attacks did not end as claimed.", attacks.len());
+    Ok(false)
+}
+
+/// Prints each organization's totals; answers whether they are those of the Chinook file.
+async fn totals(world: &World) -> Fallible<bool> {
+    println!("  {:<16}{:>9}{:>10}{:>8}{:>10}", "", "customers", "invoices", "lines", "revenue");
+    let mut right = true;
+    for Tenant { name, scope, .. } in world.tenants() {
+        let totals = Totals::of(scope, &world.db).await?;
+        let Totals { customers, invoices, lines, revenue } = &totals;
+        let revenue = revenue.map_or_else(|| "none".to_owned(), |sum| sum.to_string());
+        let same = Totals::expected(name).is_some_and(|expected| expected == totals);
+        right &= same;
+        let remark = if same { "" } else { "  WRONG" };
+        println!("  {name:<16}{customers:>9}{invoices:>10}{lines:>8}{revenue:>10}{remark}");
+    }
+    Ok(right)
+}
+
+fn print_attacks(attacks: &[Attack]) {
+    let lines: Vec<[String; 4]> = attacks.iter().map(line).collect();
+    let header = ["attack", "wall that stopped it", "as at nobody's", "what the attacker saw"];
+    let mut widths = header.map(|text| text.chars().count());
+    for line in &lines {
+        for (width, cell) in widths.iter_mut().zip(line) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let print = |line: [&str; 4]| {
+        let cells = line.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+        println!("  {}", cells.collect::<Vec<_>>().join("  ").trim_end());
+    };
+    print(header);
+    print(widths.map(|width| "-".repeat(width)).each_ref().map(String::as_str));
+    for line in &lines {
+        print(line.each_ref().map(String::as_str));
+    }
+}
+
+fn line(attack: &Attack) -> [String; 4] {
+    let mut wall = attack.wall().unwrap_or_else(|| "NONE".to_owned());
+    if !attack.held() {
+        wall.insert_str(0, "FAILED ");
+    }
+    let blind = match attack.blind() {
+        Some(true) => "same",
+        Some(false) => "DIFFERS",
+        None => "",
+    };
+    let mut seen = attack.seen();
+    if !attack.untouched() {
+        seen.push_str(" AND THEIR ROWS CHANGED");
+    }
+    [attack.name.to_owned(), wall, blind.to_owned(), seen]
+}

@@ -1,0 +1,30 @@
+//! The claims of `examples/isolation`, one assertion each.
+
+#[path = "../../examples/isolation/attacks.rs"]
+mod attacks;
+#[path = "../../examples/isolation/chinook.rs"]
+mod chinook;
+
+use chinook::{Books, Totals, World};
+
+#[tokio::test]
+async fn nothing_crosses_in_the_isolation_example() {
+    let mut world = World::load().await.unwrap();
+    for tenant in world.tenants() {
+        let totals = Totals::of(&tenant.scope, &world.db).await.unwrap();
+        assert_eq!(Some(totals), Totals::expected(&tenant.name), "{}", tenant.name);
+    }
+
+    let attacks = attacks::play(&mut world).await.unwrap();
+    assert!(attacks.len() >= 38, "{} attacks were played", attacks.len());
+    for attack in &attacks {
+        assert!(attack.held(), "{attack:#?}");
+    }
+
+    for tenant in world.tenants() {
+        let totals = Totals::of(&tenant.scope, &world.db).await.unwrap();
+        assert_eq!(Some(totals), Totals::expected(&tenant.name), "{}", tenant.name);
+        let books = Books::of(&tenant.scope, &world.db).await.unwrap();
+        assert!(books == tenant.books, "{} has other rows than before", tenant.name);
+    }
+}

@@ -1,0 +1,312 @@
+//! Two organizations with colliding ids, names and e-mails, and ways to look around the library.
+
+use std::error::Error as _;
+use std::fmt::{Debug, Write as _};
+use std::path::{Path, PathBuf};
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};
+use tempfile::TempDir;
+use tenantry::ambient::{CrossTenantAuthority, cross_tenant_authority};
+use tenantry::crypto::{KeyRing, SecretBytes};
+use tenantry::database::DatabaseBuilder;
+use tenantry::scope::{MemoryDirectory, Principal, Role, ScopeIssuer};
+use tenantry::table::Schema;
+use tenantry::{Database, OrganizationId, TenantScope};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// What every value of organization B carries, where it is not made to collide with one of A's.
+pub(crate) const TAINT: &str = "TAINT";
+
+tenantry::global_table! {
+    /// A genre of the catalogue that all share.
+    #[derive(Debug, Clone, PartialEq)]
+    pub(crate) struct Genre in genres {
+        key id: i64,
+        name: String,
+    }
+    unique (name);
+}
+
+tenantry::tenant_table! {
+    /// A customer.
+    #[derive(Debug, Clone, PartialEq)]
+    pub(crate) struct Customer in customers {
+        key id: i64,
+        name: String,
+        token: Option<String>,
+    }
+    unique (name);
+}
+
+tenantry::tenant_table! {
+    /// An order of a customer.
+    #[derive(Debug, Clone, PartialEq)]
+    pub(crate) struct Order in orders {
+        key id: i64,
+        customer_id: i64 => customers,
+        email: String,
+        total: i64,
+        note: Option<String>,
+        placed_at: OffsetDateTime,
+    }
+    unique (email);
+    index (placed_at);
+}
+
+tenantry::tenant_table! {
+    /// A line of an order, which goes with it.
+    #[derive(Debug, Clone, PartialEq)]
+    pub(crate) struct Line in order_lines {
+        key order_id: i64 => orders on delete cascade,
+        key n: i32,
+        sku: String,
+        quantity: i64,
+        genre_id: Option<i64> => genres,
+    }
+}
+
+tenantry::tenant_table! {
+    /// Somebody who may have a boss.
+    #[derive(Debug, Clone, PartialEq)]
+    pub(crate) struct Employee in employees {
+        key id: i64,
+        name: String,
+        boss: Option<i64> => employees,
+    }
+}
+
+pub(crate) fn schema() -> Schema {
+    Schema::new()
+        .tenant::<Customer>()
+        .tenant::<Order>()
+        .tenant::<Line>()
+        .tenant::<Employee>()
+        .global::<Genre>()
+}
+
+pub(crate) struct World {
+    pub(crate) db: Database,
+    pub(crate) a: TenantScope,
+    pub(crate) b: TenantScope,
+    pub(crate) issuer: ScopeIssuer,
+    pub(crate) directory: MemoryDirectory,
+    pub(crate) path: PathBuf,
+    pub(crate) dir: TempDir,
+}
+
+pub(crate) fn organization(number: u128) -> OrganizationId {
+    OrganizationId::from_uuid(Uuid::from_u128(number)).unwrap()
+}
+
+pub(crate) fn ann() -> Principal {
+    Principal::user("ann")
+}
+
+/// The key that every process of a test shares.
+pub(crate) fn keys() -> KeyRing {
+    KeyRing::new([(1, SecretBytes::new((0..32).collect()))]).unwrap()
+}
+
+pub(crate) fn authority() -> CrossTenantAuthority {
+    cross_tenant_authority("a test looks around", Principal::job("test"))
+}
+
+pub(crate) fn url(path: &Path) -> String {
+    format!("sqlite://{}", path.display())
+}
+
+pub(crate) fn builder(issuer: &ScopeIssuer) -> DatabaseBuilder {
+    Database::builder().issuer(issuer).cursor_keys(keys()).allow_cross_tenant()
+}
+
+pub(crate) fn people() -> (MemoryDirectory, ScopeIssuer) {
+    let directory = MemoryDirectory::new();
+    for number in [0xA, 0xB] {
+        directory.add_member(&organization(number), &ann(), Role::Member);
+    }
+    (directory.clone(), ScopeIssuer::new(directory))
+}
+
+/// A file database with tables and no rows, opened with these settings.
+pub(crate) async fn bare(settings: impl FnOnce(DatabaseBuilder) -> DatabaseBuilder) -> World {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("world.db");
+    let (directory, issuer) = people();
+    let db = settings(builder(&issuer)).connect(&url(&path), schema()).await.unwrap();
+    db.create_tables().await.unwrap();
+    let a = issuer.enter(&ann(), organization(0xA)).await.unwrap();
+    let b = issuer.enter(&ann(), organization(0xB)).await.unwrap();
+    World { db, a, b, issuer, directory, path, dir }
+}
+
+pub(crate) async fn world_with(settings: impl FnOnce(DatabaseBuilder) -> DatabaseBuilder) -> World {
+    let world = bare(settings).await;
+    seed_genres(&world.db).await;
+    seed_a(&world).await;
+    seed_b(&world).await;
+    world
+}
+
+pub(crate) async fn world() -> World {
+    world_with(|builder| builder).await
+}
+
+async fn seed_genres(db: &Database) {
+    let genres = ["rock", "jazz"].into_iter().zip(1..).map(|(name, id)| Genre { id, name: name.into() });
+    Genre::insert_many_global(&authority(), genres).execute(db).await.unwrap();
+}
+
+pub(crate) fn placed(id: i64) -> OffsetDateTime {
+    OffsetDateTime::UNIX_EPOCH + time::Duration::days(id)
+}
+
+pub(crate) fn order(id: i64, customer_id: i64, email: &str, total: i64) -> Order {
+    Order { id, customer_id, email: email.into(), total, note: None, placed_at: placed(id) }
+}
+
+pub(crate) fn customer(id: i64, name: &str) -> Customer {
+    Customer { id, name: name.into(), token: None }
+}
+
+pub(crate) fn line(order_id: i64, n: i32, quantity: i64) -> Line {
+    Line { order_id, n, sku: format!("sku-{n}"), quantity, genre_id: None }
+}
+
+pub(crate) fn employee(id: i64, name: &str, boss: Option<i64>) -> Employee {
+    Employee { id, name: name.into(), boss }
+}
+
+pub(crate) async fn seed_a(world: &World) {
+    let (db, scope) = (&world.db, &world.a);
+    let customers = [customer(1, "Ann"), customer(2, "Bob"), customer(3, "Cyd")];
+    Customer::insert_many(scope, customers).execute(db).await.unwrap();
+    let orders = [
+        order(10, 1, "ann@x", 100),
+        Order { note: Some("quick".into()), ..order(11, 1, "ann2@x", 200) },
+        order(12, 2, "bob@x", 300),
+    ];
+    Order::insert_many(scope, orders).execute(db).await.unwrap();
+    let lines = [line(10, 1, 1), line(10, 2, 2), Line { genre_id: Some(2), ..line(11, 1, 3) }];
+    Line::insert_many(scope, lines).execute(db).await.unwrap();
+    let employees = [employee(1, "Eve", None), employee(2, "Fay", Some(1))];
+    Employee::insert_many(scope, employees).execute(db).await.unwrap();
+}
+
+/// The same keys, names and e-mails as A's, other values, and more rows.
+pub(crate) async fn seed_b(world: &World) {
+    let (db, scope) = (&world.db, &world.b);
+    let names = ["Ann", "Bob", "Cyd", "Dan", "Eli", "Flo", "Gus"];
+    let customers = names.into_iter().zip(1..).map(|(name, id)| Customer {
+        token: Some(format!("{TAINT}-token-{id}")),
+        ..customer(id, name)
+    });
+    Customer::insert_many(scope, customers).execute(db).await.unwrap();
+    let emails = ["ann@x", "ann2@x", "bob@x", "dan@x", "eli@x", "flo@x", "gus@x"];
+    let orders = emails.into_iter().zip(10..).map(|(email, id)| Order {
+        note: Some(format!("{TAINT}-note-{id}")),
+        ..order(id, id - 9, email, 7_000_000 + id)
+    });
+    Order::insert_many(scope, orders).execute(db).await.unwrap();
+    let lines = (10..17).flat_map(|id| (1..4).map(move |n| Line {
+        sku: format!("{TAINT}-sku-{n}"),
+        genre_id: Some(1),
+        ..line(id, n, 7_000)
+    }));
+    Line::insert_many(scope, lines).execute(db).await.unwrap();
+    let employees = (1..8).map(|id| employee(id, &format!("{TAINT}-{id}"), (id > 1).then_some(id - 1)));
+    Employee::insert_many(scope, employees).execute(db).await.unwrap();
+}
+
+/// A connection beside the library.
+pub(crate) async fn raw(path: &Path) -> SqliteConnection {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .busy_timeout(std::time::Duration::from_secs(5))
+        .connect()
+        .await
+        .unwrap()
+}
+
+pub(crate) async fn run_raw(path: &Path, sql: &str) -> sqlx::Result<()> {
+    use sqlx::Connection as _;
+    let mut connection = raw(path).await;
+    let done = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.map(drop);
+    connection.close().await.unwrap();
+    done
+}
+
+/// Every row of every table that is not of this organization, as SQLite writes it.
+pub(crate) async fn others(path: &Path, organization: &OrganizationId) -> Vec<String> {
+    let tenant = format!("x'{}'", organization.to_string().replace('-', ""));
+    let mut connection = raw(path).await;
+    let mut rows = Vec::new();
+    for table in ["customers", "orders", "order_lines", "employees", "genres"] {
+        let columns: Vec<String> =
+            sqlx::query_scalar(AssertSqlSafe(format!("SELECT name FROM pragma_table_info('{table}')")))
+                .fetch_all(&mut connection)
+                .await
+                .unwrap();
+        let list: Vec<String> = columns.iter().map(|name| format!("quote(\"{name}\")")).collect();
+        let owned = columns.iter().any(|name| name == "organization_id");
+        let filter =
+            if owned { format!("WHERE organization_id <> {tenant}") } else { String::new() };
+        let sql = format!("SELECT {} FROM \"{table}\" {filter} ORDER BY 1, 2", list.join("||','||"));
+        let sql = sql.replace("ORDER BY 1, 2", "ORDER BY 1");
+        for row in sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut connection).await.unwrap() {
+            rows.push(format!("{table}: {}", row.get::<String, _>(0)));
+        }
+    }
+    rows
+}
+
+/// Everything that an error lets one see.
+pub(crate) fn confess(error: &tenantry::Error) -> String {
+    let mut text = format!(
+        "{:?} {} {error} {error:?} {error:#?} {:?} {:?} {:?} {} {:?}",
+        error.kind(),
+        error.http_status(),
+        error.table(),
+        error.column(),
+        error.row(),
+        error.is_retryable(),
+        error.retry_after(),
+    );
+    let mut source = error.source();
+    while let Some(error) = source {
+        let _ = write!(text, " <- {error} {error:?}");
+        source = error.source();
+    }
+    text
+}
+
+/// What a caller sees of an outcome.
+pub(crate) fn seen<T: Debug>(outcome: tenantry::Result<T>) -> String {
+    match outcome {
+        Ok(value) => format!("{value:?}"),
+        Err(error) => confess(&error),
+    }
+}
+
+/// Runs A's program in a world where B holds nothing and in one where B holds the same keys and
+/// more: A must see the same, nothing of B's, and B's rows must stay as they are.
+pub(crate) async fn in_two_worlds(program: impl AsyncFn(&World) -> Vec<String>) -> Vec<String> {
+    let mut observed = Vec::new();
+    for full in [false, true] {
+        let world = bare(|builder| builder).await;
+        seed_genres(&world.db).await;
+        if full {
+            seed_b(&world).await;
+        }
+        seed_a(&world).await;
+        let before = others(&world.path, world.a.organization()).await;
+        observed.push(program(&world).await);
+        assert_eq!(others(&world.path, world.a.organization()).await, before, "B's rows changed");
+    }
+    let [alone, beside] = <[_; 2]>::try_from(observed).unwrap();
+    assert_eq!(alone, beside, "what A sees depends on B");
+    assert!(!format!("{beside:?}").contains(TAINT), "{beside:?}");
+    beside
+}

@@ -1,0 +1,2 @@
+#[path = "it/example.rs"]
+mod example;
