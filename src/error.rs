@@ -392,7 +392,6 @@ mod tests {
     #[test]
     fn retryability_follows_the_kind_unless_said_otherwise() {
         assert!(Error::unavailable("away").is_retryable());
-        assert!(!Error::unavailable("halted").permanent().is_retryable());
         assert!(!Error::conflict("taken").is_retryable());
         assert!(Error::conflict("serialization").retryable().is_retryable());
         let error = Error::unavailable("away").retry_after_of(Duration::from_secs(2));

@@ -4,7 +4,6 @@
 //! and once at something that nobody has. If the two answers differ in anything, even in the text
 //! of an error, the attacker has learned that the victim has it.
 
-use std::collections::BTreeSet;
 use std::error::Error as _;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -17,15 +16,15 @@ use rust_decimal::Decimal;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 use tenantry::ambient::cross_tenant_authority;
-use tenantry::audit::AuditKind;
+use tenantry::audit::{AuditEvent, AuditKind};
 use tenantry::crypto::KeyRing;
 use tenantry::query::{Cursor, Insert, Prepared, count};
 use tenantry::scope::{MemoryDirectory, Principal, Role, ScopeIssuer, ScopeTicket, TicketKey};
 use tenantry::{Database, Error, ErrorKind, OrganizationId, Result, TenantScope};
 
-use super::chinook::{
-    Books, Customer, Fallible, Genre, Invoice, InvoiceLine, World, customers, invoice_lines,
-    invoices, schema, url,
+use super::chinook::{Books, Fallible, World, url};
+use super::tables::{
+    Customer, Genre, Invoice, InvoiceLine, customers, invoice_lines, invoices, schema,
 };
 
 /// A number that no organization uses as a key.
@@ -66,6 +65,8 @@ pub(crate) struct Refusal {
 enum Claim {
     NoRows,
     OwnRows,
+    /// Own rows, although an index and the predicate agree on a foreign one.
+    OwnRowsByPlace,
     NoChange,
     OwnRow,
     Refused(ErrorKind),
@@ -79,8 +80,8 @@ pub(crate) struct Attack {
     answer: Answer,
     /// What the same act brought at something that nobody has.
     nowhere: Option<Answer>,
-    /// What the audit noted of a refused entry, which the attacker is not told.
-    noted: Option<String>,
+    /// What the audit noted of a `Denied`, which the attacker is not told.
+    noted: Option<AuditEvent>,
     /// Whether the victim's rows were as before, right after.
     untouched: bool,
 }
@@ -88,27 +89,35 @@ pub(crate) struct Attack {
 impl Attack {
     /// The wall that stopped it, told from what came back; `None` if it was not stopped.
     pub(crate) fn wall(&self) -> Option<String> {
-        Some(match &self.answer {
-            Answer::Rows(0) | Answer::OwnRows(_) | Answer::Changed(0) => {
-                "2 query: organization predicate".to_owned()
+        let wall = match &self.answer {
+            Answer::OwnRows(_) if self.claim == Claim::OwnRowsByPlace => {
+                "3 database: rows stand under their organization"
             }
-            Answer::OwnRow => "3 database: keys begin with organization".to_owned(),
+            Answer::Rows(0) | Answer::OwnRows(_) | Answer::Changed(0) => {
+                "2 query: organization predicate"
+            }
+            Answer::OwnRow => "3 database: keys begin with the organization",
             Answer::Refused(refusal) => match refusal.kind {
                 ErrorKind::Denied => {
-                    format!("1 scope: {}", self.noted.as_deref().unwrap_or("not issued"))
+                    let noted = self.noted.as_ref()?;
+                    let wall = match noted.kind {
+                        AuditKind::TicketRefused => "5 cryptography",
+                        _ => "1 scope",
+                    };
+                    return Some(format!("{wall}: {}", noted.detail.as_deref()?));
                 }
-                ErrorKind::Unconfigured => "1 scope: no cross-tenant authority".to_owned(),
-                ErrorKind::Misuse => "2 query: refused before it ran".to_owned(),
-                ErrorKind::NotFound if refusal.names_a_column => {
-                    "3 database: composite foreign key".to_owned()
-                }
-                ErrorKind::NotFound => "2 query: organization predicate".to_owned(),
-                ErrorKind::Incident => "4 witness: row withheld, scope ended".to_owned(),
-                ErrorKind::Invalid => "5 cryptography: sealed cursor".to_owned(),
+                ErrorKind::Unconfigured => "1 scope: cross-tenant work is off",
+                ErrorKind::Misuse if refusal.text.contains("issuer") => "1 scope: not of this issuer",
+                ErrorKind::Misuse => "2 query: refused before it ran",
+                ErrorKind::NotFound if refusal.names_a_column => "3 database: composite foreign key",
+                ErrorKind::NotFound => "2 query: organization predicate",
+                ErrorKind::Incident => "4 witness: row withheld, scope ended",
+                ErrorKind::Invalid => "5 cryptography: the cursor does not open",
                 _ => return None,
             },
             Answer::Rows(_) | Answer::Changed(_) | Answer::Granted(_) => return None,
-        })
+        };
+        Some(wall.to_owned())
     }
 
     /// What the attacker saw.
@@ -129,7 +138,7 @@ impl Attack {
     pub(crate) fn held(&self) -> bool {
         let as_claimed = match (&self.answer, self.claim) {
             (Answer::Rows(0), Claim::NoRows)
-            | (Answer::OwnRows(_), Claim::OwnRows)
+            | (Answer::OwnRows(_), Claim::OwnRows | Claim::OwnRowsByPlace)
             | (Answer::Changed(0), Claim::NoChange)
             | (Answer::OwnRow, Claim::OwnRow) => true,
             (Answer::Refused(refusal), Claim::Refused(kind)) => refusal.kind == kind,
@@ -233,17 +242,16 @@ impl Stage<'_> {
     }
 
     /// What the audit says of the latest refusal.
-    async fn noted(&self, answer: &Answer) -> Fallible<Option<String>> {
+    async fn noted(&self, answer: &Answer) -> Fallible<Option<AuditEvent>> {
         if !matches!(answer, Answer::Refused(refusal) if refusal.kind == ErrorKind::Denied) {
             return Ok(None);
         }
         self.world.issuer.flush_audit().await?;
         let auditor = cross_tenant_authority("show refusals", Principal::service("auditor"));
         let events = self.world.audit.events_across(&auditor).await?;
-        let refusal = events
+        Ok(events
             .into_iter()
-            .rfind(|event| matches!(event.kind, AuditKind::ScopeDenied | AuditKind::TicketRefused));
-        Ok(refusal.and_then(|event| event.detail).map(String::from))
+            .rfind(|event| matches!(event.kind, AuditKind::ScopeDenied | AuditKind::TicketRefused)))
     }
 
     async fn read(&mut self) -> Fallible<()> {
@@ -294,9 +302,10 @@ impl Stage<'_> {
             by_email("x' UNION SELECT * FROM nothing --").await,
         );
         let either = customers::email.eq("x").or(customers::id.gt(0));
+        let plain = rows(Customer::select(a).fetch_all(db).await, &own.customers);
         let or = rows(Customer::select(a).filter(either).fetch_all(db).await, &own.customers);
-        let like = customers::email.like("%");
-        let like = rows(Customer::select(a).filter(like).fetch_all(db).await, &own.customers);
+        let any = customers::email.like("%");
+        let like = rows(Customer::select(a).filter(any).fetch_all(db).await, &own.customers);
 
         let joined = async |email: &str| {
             let pairs = Invoice::select(a).join(invoices::customer_id);
@@ -331,15 +340,17 @@ impl Stage<'_> {
         tx.rollback().await?;
 
         // The same lists before and after the victim is busy.
-        let quiet = self.watch().await;
+        let quiet = self.watch().await?;
         let guest = Customer { id: 700, email: "new@example.com".into(), ..first(&own.customers)? };
         let busy = db.transaction(b, async |tx| {
             Customer::insert(b, guest.clone()).execute(&mut *tx).await?;
             Invoice::update(b).set(invoices::total, Decimal::ONE).all_rows().execute(tx).await
         });
         busy.await?;
-        let noisy = self.watch().await;
+        let noisy = self.watch().await?;
         self.restore_victim().await?;
+        let same = |seen: &str| if seen == quiet { Answer::OwnRows(own.rows()) } else { Answer::Rows(1) };
+        let watched = (same(&noisy), same(&quiet));
 
         use Claim::{NoRows, OwnRows, Refused};
         let pairs = [
@@ -354,15 +365,15 @@ impl Stage<'_> {
             ("join to a customer of theirs", NoRows, join),
             ("ask whether a row of theirs exists", NoRows, exists),
             ("rerun a statement prepared by them", NoRows, prepared),
-            ("watch own lists while they write", OwnRows, (noisy, quiet)),
+            ("OR a condition that is always true", OwnRows, (or, plain.clone())),
+            ("match everything with `%`", OwnRows, (like, plain)),
+            ("watch own lists while they write", OwnRows, watched),
         ];
         for (name, claim, (answer, nowhere)) in pairs {
             self.note(name, claim, answer, nowhere).await?;
         }
         let single = [
             ("read an id that both have", OwnRows, shared_id),
-            ("OR a condition that is always true", OwnRows, or),
-            ("match everything with `%`", OwnRows, like),
             ("compose a statement of two scopes", Refused(ErrorKind::Misuse), mixed),
             ("run a delete in their transaction", Refused(ErrorKind::Misuse), in_their_tx),
             ("run their read in the own transaction", Refused(ErrorKind::Misuse), in_own_tx),
@@ -373,23 +384,15 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// What the attacker can see of the own organization: rows, counts, groups, a page, a write.
-    async fn watch(&self) -> Answer {
-        let (a, db, own) = self.own();
-        let look = async {
-            let books = Books::of(a, db).await?;
-            let newest = invoices::invoiced_at.desc();
-            let page = Invoice::select(a).order_by(newest).page(None, 10).fetch(db).await?;
-            let groups = Invoice::select(a).group_by(invoices::billing_country);
-            let groups = groups.aggregate((count(), invoices::total.sum())).fetch_all(db).await?;
-            let countries: BTreeSet<_> = own.invoices.iter().map(|i| &i.billing_country).collect();
-            let same = books == *own
-                && page.rows.iter().all(|row| own.invoices.contains(row))
-                && groups.len() == countries.len();
-            let rows = books.customers.len() + books.invoices.len() + books.lines.len();
-            Ok(if same { Answer::OwnRows(rows) } else { Answer::Rows(rows) })
-        };
-        answer(look.await)
+    /// All that the attacker sees of the own organization: rows in their order, a page, groups.
+    async fn watch(&self) -> Fallible<String> {
+        let (a, db, _) = self.own();
+        let books = Books::of(a, db).await?;
+        let newest = Invoice::select(a).order_by(invoices::invoiced_at.desc());
+        let page = newest.page(None, 10).fetch(db).await?;
+        let groups = Invoice::select(a).group_by(invoices::billing_country);
+        let groups = groups.aggregate((count(), invoices::total.sum())).fetch_all(db).await?;
+        Ok(format!("{books:?} {:?} {groups:?}", page.rows))
     }
 
     /// Undoes what the victim did itself.
@@ -530,8 +533,8 @@ impl Stage<'_> {
         let issuer = self.world.issuer.clone();
         let denied = Refused(ErrorKind::Denied);
 
-        let aimed = granted(issuer.enter(&steve, &theirs).await, "a scope of theirs");
         let nowhere = granted(issuer.enter(&steve, &nobodys).await, "a scope");
+        let aimed = granted(issuer.enter(&steve, &theirs).await, "a scope");
         self.note("enter their organization", denied, aimed, nowhere).await?;
 
         // An issuer of the attacker's own, with a Directory that says whatever they like.
@@ -607,8 +610,8 @@ impl Stage<'_> {
         issuer.suspend(&organization);
         let kept = rows(Invoice::select(&self.world.bystander.scope).fetch_all(&db).await, &[]);
         self.note("use a scope kept from before a suspension", denied, kept, None).await?;
-        let aimed = granted(issuer.enter(&member, &organization).await, "a scope");
         let nowhere = granted(issuer.enter(&member, OrganizationId::new()).await, "a scope");
+        let aimed = granted(issuer.enter(&member, &organization).await, "a scope");
         self.note("enter a suspended organization", denied, aimed, nowhere).await?;
         issuer.resume(&organization);
         self.world.bystander.scope = issuer.enter(&member, &organization).await?;
@@ -623,7 +626,11 @@ impl Stage<'_> {
         self.note("file edited: their row among the own", incident, answer, None).await?;
         let stale = self.stale_index("stale.sqlite", true).await?;
         let fresh = self.stale_index("fresh.sqlite", false).await?;
-        self.note("stale index that leads to their row", Claim::OwnRows, stale, fresh).await
+        if !stale_index_fools_a_rowid_table().await? {
+            return Err("the trick with the index does not work, so it shows nothing".into());
+        }
+        let claim = Claim::OwnRowsByPlace;
+        self.note("file edited: stale index to their row", claim, stale, fresh).await
     }
 
     /// A copy of the database, with a raw connection that knows no walls.
@@ -688,25 +695,12 @@ impl Stage<'_> {
         let moved = first(&own.invoices)?;
         let (file, mut raw) = self.copy(name).await?;
         if stale {
-            let found = sqlx::query_as::<_, (String, String, i64, String)>(
-                "SELECT name, tbl_name, rootpage, sql FROM sqlite_schema \
-                 WHERE type = 'index' AND tbl_name = 'invoices' AND sql LIKE '%customer_id%'",
-            );
-            let (index, table, root, sql) = found.fetch_one(&mut raw).await?;
-            let hide = "DELETE FROM sqlite_schema WHERE name = ?";
-            sqlx::raw_sql("PRAGMA writable_schema = ON").execute(&mut raw).await?;
-            sqlx::query(hide).bind(&index).execute(&mut raw).await?;
-            sqlx::raw_sql("PRAGMA writable_schema = RESET").execute(&mut raw).await?;
+            let index = Hidden::index_of(&mut raw, "invoices_customer_id").await?;
             let hand_over = "UPDATE invoices SET organization_id = ?, id = 800 \
                              WHERE organization_id = ? AND id = ?";
             let hand_over = sqlx::query(hand_over).bind(theirs).bind(mine).bind(moved.id);
             hand_over.execute(&mut raw).await?;
-            sqlx::raw_sql("PRAGMA writable_schema = ON").execute(&mut raw).await?;
-            let restore = "INSERT INTO sqlite_schema (type, name, tbl_name, rootpage, sql) \
-                           VALUES ('index', ?, ?, ?, ?)";
-            let restore = sqlx::query(restore).bind(index).bind(table).bind(root).bind(sql);
-            restore.execute(&mut raw).await?;
-            sqlx::raw_sql("PRAGMA writable_schema = RESET").execute(&mut raw).await?;
+            index.restore(&mut raw).await?;
         } else {
             let delete = "DELETE FROM invoices WHERE organization_id = ? AND id = ?";
             sqlx::query(delete).bind(mine).bind(moved.id).execute(&mut raw).await?;
@@ -719,6 +713,54 @@ impl Stage<'_> {
         };
         Ok(rows(found.await, &own.invoices))
     }
+}
+
+/// An index that the schema does not mention for a while, so that writes pass it by.
+struct Hidden {
+    name: &'static str,
+    table: String,
+    root: i64,
+    sql: String,
+}
+
+impl Hidden {
+    async fn index_of(raw: &mut SqliteConnection, name: &'static str) -> Fallible<Self> {
+        let found = "SELECT tbl_name, rootpage, sql FROM sqlite_schema WHERE name = ?";
+        let (table, root, sql) = sqlx::query_as(found).bind(name).fetch_one(&mut *raw).await?;
+        sqlx::raw_sql("PRAGMA writable_schema = ON").execute(&mut *raw).await?;
+        let hide = sqlx::query("DELETE FROM sqlite_schema WHERE name = ?").bind(name);
+        hide.execute(&mut *raw).await?;
+        sqlx::raw_sql("PRAGMA writable_schema = RESET").execute(raw).await?;
+        Ok(Self { name, table, root, sql })
+    }
+
+    async fn restore(self, raw: &mut SqliteConnection) -> Fallible<()> {
+        let Self { name, table, root, sql } = self;
+        sqlx::raw_sql("PRAGMA writable_schema = ON").execute(&mut *raw).await?;
+        let restore = "INSERT INTO sqlite_schema (type, name, tbl_name, rootpage, sql) \
+                       VALUES ('index', ?, ?, ?, ?)";
+        let restore = sqlx::query(restore).bind(name).bind(table).bind(root).bind(sql);
+        restore.execute(&mut *raw).await?;
+        sqlx::raw_sql("PRAGMA writable_schema = RESET").execute(raw).await?;
+        Ok(())
+    }
+}
+
+/// The same trick on an ordinary table with a flawless hand-written predicate: the index says that
+/// row 1 is A's, and the row that comes back, labelled A, is B's.
+async fn stale_index_fools_a_rowid_table() -> Fallible<bool> {
+    let mut raw = SqliteConnection::connect("sqlite::memory:").await?;
+    let create = "CREATE TABLE notes (id INTEGER PRIMARY KEY, organization TEXT, page INTEGER, note TEXT); \
+                  CREATE INDEX notes_page ON notes (organization, page); \
+                  INSERT INTO notes VALUES (1, 'A', 7, 'of A'), (2, 'B', 7, 'of B');";
+    sqlx::raw_sql(create).execute(&mut raw).await?;
+    let index = Hidden::index_of(&mut raw, "notes_page").await?;
+    let hand_over = "UPDATE notes SET organization = 'B', note = 'of B' WHERE id = 1";
+    sqlx::raw_sql(hand_over).execute(&mut raw).await?;
+    index.restore(&mut raw).await?;
+    let read = "SELECT organization, note FROM notes WHERE organization = 'A' AND page = 7";
+    let found = sqlx::query_as::<_, (String, String)>(read).fetch_all(&mut raw).await?;
+    Ok(found == [("A".to_owned(), "of B".to_owned())])
 }
 
 /// One row, as rows.

@@ -11,11 +11,12 @@
 //! in it is a constant: every cell is made from what came back, and most attacks are repeated at
 //! something that nobody has, because an answer that differs is a leak too.
 //!
-//! The exit status is 0 if nothing crossed, and 1 otherwise. `chinook.rs` shows how tables are
-//! declared and filled, `attacks.rs` what an application does with them, the wrong way round.
+//! The exit status is 0 if nothing crossed, and 1 otherwise. `tables.rs` shows how tables are
+//! declared, `chinook.rs` how they are filled, `attacks.rs` what an application does with them, the wrong way round.
 
 mod attacks;
 mod chinook;
+mod tables;
 
 use std::process::ExitCode;
 
@@ -80,24 +81,43 @@ async fn totals(world: &World) -> Fallible<bool> {
     Ok(right)
 }
 
+const WIDTHS: [usize; 4] = [41, 42, 6, 56];
+
 fn print_attacks(attacks: &[Attack]) {
-    let lines: Vec<[String; 4]> = attacks.iter().map(line).collect();
-    let header = ["attack", "wall that stopped it", "as at nobody's", "what the attacker saw"];
-    let mut widths = header.map(|text| text.chars().count());
-    for line in &lines {
-        for (width, cell) in widths.iter_mut().zip(line) {
-            *width = (*width).max(cell.chars().count());
+    print_line(["what he tries", "wall that stops it", "blind*", "what he sees"].map(str::to_owned));
+    print_line(WIDTHS.map(|width| "-".repeat(width)));
+    for attack in attacks {
+        print_line(line(attack));
+    }
+    println!("\n  * yes: the same act at something that nobody has brings the very same answer.");
+}
+
+/// Prints one line of the table, over several lines where a cell is too long for one.
+fn print_line(cells: [String; 4]) {
+    let mut columns = cells.map(|cell| cell.split(' ').map(str::to_owned).collect::<Vec<_>>());
+    while columns.iter().any(|words| !words.is_empty()) {
+        let mut line = String::from(" ");
+        for (words, width) in columns.iter_mut().zip(WIDTHS) {
+            let cell = first_words(words, width);
+            line.push_str(&format!(" {cell:<width$} "));
         }
+        println!("{}", line.trim_end());
     }
-    let print = |line: [&str; 4]| {
-        let cells = line.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
-        println!("  {}", cells.collect::<Vec<_>>().join("  ").trim_end());
-    };
-    print(header);
-    print(widths.map(|width| "-".repeat(width)).each_ref().map(String::as_str));
-    for line in &lines {
-        print(line.each_ref().map(String::as_str));
+}
+
+/// Takes as many words as fit, and at least one.
+fn first_words(words: &mut Vec<String>, width: usize) -> String {
+    let mut fitting = 0;
+    let mut length = 0;
+    for word in words.iter() {
+        length += word.chars().count();
+        if fitting > 0 && length > width {
+            break;
+        }
+        fitting += 1;
+        length += 1;
     }
+    words.drain(..fitting).collect::<Vec<_>>().join(" ")
 }
 
 fn line(attack: &Attack) -> [String; 4] {
@@ -106,8 +126,8 @@ fn line(attack: &Attack) -> [String; 4] {
         wall.insert_str(0, "FAILED ");
     }
     let blind = match attack.blind() {
-        Some(true) => "same",
-        Some(false) => "DIFFERS",
+        Some(true) => "yes",
+        Some(false) => "NO",
         None => "",
     };
     let mut seen = attack.seen();

@@ -349,3 +349,6 @@ impl Database {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

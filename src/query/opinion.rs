@@ -16,8 +16,9 @@ use sqlparser::ast::{
     OnInsert, OrderByKind, Query, Select, SelectItem, SetExpr, Statement, TableFactor, TableObject,
     TableWithJoins, UnaryOperator, Update, Value, Values,
 };
-use sqlparser::dialect::{self, PostgreSqlDialect, SQLiteDialect};
-use sqlparser::parser::Parser;
+use sqlparser::dialect::{self, PostgreSqlDialect, Precedence, SQLiteDialect};
+use sqlparser::keywords::Keyword;
+use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, Tokenizer, Whitespace};
 
 use crate::table::Dialect;
@@ -41,12 +42,9 @@ type Verdict<T = ()> = Result<T, String>;
 /// Judges the one statement of `sql`. The reason of a refusal names tables, aliases and clauses,
 /// and repeats no literal.
 pub(crate) fn judge(sql: &str, dialect: Dialect, known: &Known<'_>) -> Verdict<Judged> {
-    let parsed_as: &dyn dialect::Dialect = match dialect {
-        Dialect::Sqlite => &AliasedInsert,
-        Dialect::Postgres => &PostgreSqlDialect {},
-    };
+    let reading = Reading(dialect);
     let tokens =
-        Tokenizer::new(parsed_as, sql).tokenize_with_location().map_err(|_| "the text is not SQL")?;
+        Tokenizer::new(&reading, sql).tokenize_with_location().map_err(|_| "the text is not SQL")?;
     let text: Vec<&Token> = tokens
         .iter()
         .map(|token| &token.token)
@@ -54,7 +52,7 @@ pub(crate) fn judge(sql: &str, dialect: Dialect, known: &Known<'_>) -> Verdict<J
         .collect();
     bounded(&text)?;
     let text: Vec<String> = text.into_iter().map(Token::to_string).collect();
-    let statements = Parser::new(parsed_as)
+    let statements = Parser::new(&reading)
         .with_recursion_limit(MAX_DEPTH)
         .with_tokens_with_locations(tokens)
         .parse_statements()
@@ -108,14 +106,24 @@ fn bounded(text: &[&Token]) -> Verdict {
     Ok(())
 }
 
-/// SQLite as sqlparser reads it, which misses `INSERT INTO "table" AS alias`; without the quotes
-/// of other databases.
+/// The dialects of sqlparser, with double quotes alone around names, with
+/// `INSERT INTO "table" AS alias` on SQLite too, and with `NOT` as a word that names nothing: an
+/// error behind a `NOT (` is otherwise parsed again as a function call, twice per level.
 #[derive(Debug)]
-struct AliasedInsert;
+struct Reading(Dialect);
 
-impl dialect::Dialect for AliasedInsert {
+impl Reading {
+    const fn base(&self) -> &'static dyn dialect::Dialect {
+        match self.0 {
+            Dialect::Sqlite => &SQLiteDialect {},
+            Dialect::Postgres => &PostgreSqlDialect {},
+        }
+    }
+}
+
+impl dialect::Dialect for Reading {
     fn dialect(&self) -> TypeId {
-        TypeId::of::<SQLiteDialect>()
+        self.base().dialect()
     }
 
     fn is_delimited_identifier_start(&self, ch: char) -> bool {
@@ -123,11 +131,27 @@ impl dialect::Dialect for AliasedInsert {
     }
 
     fn is_identifier_start(&self, ch: char) -> bool {
-        SQLiteDialect {}.is_identifier_start(ch)
+        self.base().is_identifier_start(ch)
     }
 
     fn is_identifier_part(&self, ch: char) -> bool {
-        SQLiteDialect {}.is_identifier_part(ch)
+        self.base().is_identifier_part(ch)
+    }
+
+    fn is_custom_operator_part(&self, ch: char) -> bool {
+        self.base().is_custom_operator_part(ch)
+    }
+
+    fn is_reserved_for_identifier(&self, word: Keyword) -> bool {
+        word == Keyword::NOT || self.base().is_reserved_for_identifier(word)
+    }
+
+    fn prec_value(&self, precedence: Precedence) -> u8 {
+        self.base().prec_value(precedence)
+    }
+
+    fn get_next_precedence(&self, parser: &Parser<'_>) -> Option<Result<u8, ParserError>> {
+        self.base().get_next_precedence(parser)
     }
 
     fn supports_insert_table_alias(&self) -> bool {

@@ -719,7 +719,7 @@ fn depth_is_limited_before_the_stack_ends() {
         let more = r#" OR t0."a" = ?"#.repeat(links);
         after_find(&format!(r#" AND (t0."a" = ?{more})"#))
     };
-    accepts(&deep(200), &[0]);
+    accepts(&deep(480), &[0]);
     refuses(&deep(100_000), "nests too deep");
     accepts(&chain(400), &[0]);
     refuses(&chain(100_000), "too long to judge");

@@ -239,11 +239,11 @@ macro_rules! __table {
 
         #[doc = concat!("The columns of [`", stringify!($row), "`].")]
         #[allow(non_camel_case_types, reason = "named like the SQL table, as the columns are")]
-        #[derive(Debug, Clone, Copy)]
-        #[non_exhaustive]
-        $vis struct $columns;
+        #[allow(clippy::exhaustive_enums, reason = "never a value: a unit struct would take its name from `let`")]
+        #[derive(Debug)]
+        $vis enum $columns {}
 
-        #[allow(non_upper_case_globals, dead_code, reason = "named like the SQL columns")]
+        #[allow(non_upper_case_globals, dead_code, unreachable_pub, reason = "named like the SQL columns")]
         impl $columns {
             const __NAMES: &'static [&'static str] = &[$(stringify!($name)),*];
 
@@ -365,7 +365,7 @@ macro_rules! __table {
 macro_rules! tenant_entries {
     ($row:ident) => {
         $crate::__read_entries!($row);
-        #[allow(dead_code, reason = "a table has every entry, its user picks")]
+        #[allow(dead_code, unreachable_pub, reason = "a table has every entry, its user picks")]
         impl $row {
             /// Inserts one row into the scope's organization.
             pub fn insert(
@@ -434,7 +434,7 @@ macro_rules! tenant_entries {
 macro_rules! global_entries {
     ($row:ident) => {
         $crate::__read_entries!($row);
-        #[allow(dead_code, reason = "a table has every entry, its user picks")]
+        #[allow(dead_code, unreachable_pub, reason = "a table has every entry, its user picks")]
         impl $row {
             /// Inserts a row that every organization reads.
             ///
@@ -485,7 +485,7 @@ macro_rules! global_entries {
 #[macro_export]
 macro_rules! __read_entries {
     ($row:ident) => {
-        #[allow(dead_code, reason = "a table has every entry, its user picks")]
+        #[allow(dead_code, unreachable_pub, reason = "a table has every entry, its user picks")]
         impl $row {
             /// Reads one row by its key.
             pub fn find(

@@ -4,6 +4,8 @@
 mod attacks;
 #[path = "../../examples/isolation/chinook.rs"]
 mod chinook;
+#[path = "../../examples/isolation/tables.rs"]
+mod tables;
 
 use chinook::{Books, Totals, World};
 

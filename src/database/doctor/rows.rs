@@ -1,15 +1,15 @@
 //! What only the rows can show.
 
 use sqlx::Row as _;
-use sqlx::sqlite::{Sqlite, SqliteConnection};
+use sqlx::sqlite::SqliteConnection;
 
-use super::catalog::Table;
+use super::catalog::{self, Table};
 use super::references;
 use super::remedies::quoted;
 use super::report::Finding;
 use super::rules;
 use crate::database::sqlite;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::id::OrganizationKind;
 use crate::query::Sql;
 use crate::table::{ColumnDefinition, ColumnType, Schema, TableDefinition};
@@ -67,27 +67,24 @@ pub(super) async fn examine_table(
 }
 
 /// The file as a whole. A file too damaged to be checked has that for a finding.
-pub(super) async fn examine_file(connection: &mut SqliteConnection) -> Vec<Finding> {
-    let checked = sqlx::query_as::<Sqlite, (String,)>("SELECT * FROM pragma_integrity_check(20)")
-        .persistent(false)
-        .fetch_all(connection)
-        .await;
-    let messages: Vec<String> = match checked {
+pub(super) async fn examine_file(connection: &mut SqliteConnection) -> Result<Vec<Finding>> {
+    let messages: Vec<String> = match catalog::rows::<(String,)>(connection, "PRAGMA integrity_check(20)").await {
         Ok(rows) => rows.into_iter().map(|(message,)| message).filter(|message| message != "ok").collect(),
-        Err(_) => vec!["the check itself failed".to_owned()],
+        Err(error) if error.kind() == ErrorKind::Corrupt => vec!["the check itself failed".to_owned()],
+        Err(error) => return Err(error),
     };
     if messages.is_empty() {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let more = if messages.len() >= MESSAGES { " and more" } else { "" };
-    vec![
+    Ok(vec![
         Finding::new(&rules::INTEGRITY, "main")
             .with_advice(format!(
                 "the store reports: {}{more}; where indexes alone are damaged the remedy mends it, else restore a backup",
                 messages.join(", ")
             ))
             .with_remedy(vec!["REINDEX".to_owned(), "PRAGMA integrity_check".to_owned()]),
-    ]
+    ])
 }
 
 async fn count(connection: &mut SqliteConnection, table: &str, condition: &str) -> Result<i64> {

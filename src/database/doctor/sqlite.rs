@@ -59,7 +59,7 @@ pub(crate) async fn examine(
     findings.extend(objects::examine(&catalog, schema));
     findings.extend(objects::examine_settings(&settings));
     if deep {
-        findings.extend(rows::examine_file(connection).await);
+        findings.extend(rows::examine_file(connection).await?);
     }
     Ok(Examination { report: Report::new(findings, accepted, deep), absent })
 }

@@ -1,41 +1,107 @@
-use rust_decimal::Decimal;
 use sqlx::{Connection as _, SqliteConnection};
-use time::{Date, OffsetDateTime};
-use uuid::Uuid;
+use time::Date;
 
+use self::tables::{Customer, Genre, Order, Pair, Wide};
 use super::*;
 use crate::id::OrganizationKind;
-use crate::table::{Dialect, Schema, TextEnum};
+use crate::table::{Dialect, Schema};
 
-crate::tenant_table! {
-    /// A customer.
-    #[derive(Debug)]
-    pub struct Customer in customers {
-        key id: i64,
-        name: String,
+mod tables {
+    use rust_decimal::Decimal;
+    use time::{Date, OffsetDateTime};
+    use uuid::Uuid;
+
+    use crate::table::TextEnum;
+
+    crate::tenant_table! {
+        /// A customer.
+        #[derive(Debug)]
+        pub struct Customer in customers {
+            key id: i64,
+            name: String,
+        }
     }
-}
 
-crate::tenant_table! {
-    /// An order.
-    #[derive(Debug)]
-    pub struct Order in orders {
-        key id: i64,
-        customer_id: i64 => customers,
-        email: String,
-        note: Option<String>,
-        placed_at: OffsetDateTime,
+    crate::tenant_table! {
+        /// An order.
+        #[derive(Debug)]
+        pub struct Order in orders {
+            key id: i64,
+            customer_id: i64 => customers,
+            email: String,
+            note: Option<String>,
+            placed_at: OffsetDateTime,
+        }
+        unique (email);
+        index (placed_at);
     }
-    unique (email);
-    index (placed_at);
-}
 
-crate::global_table! {
-    /// A genre.
-    #[derive(Debug)]
-    pub struct Genre in genres {
-        key id: i64,
-        name: String,
+    crate::global_table! {
+        /// A genre.
+        #[derive(Debug)]
+        pub struct Genre in genres {
+            key id: i64,
+            name: String,
+        }
+    }
+
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    pub enum Status {
+        Open,
+        Paid,
+    }
+
+    impl TextEnum for Status {
+        const VARIANTS: &'static [&'static str] = &["open", "it's paid"];
+        const ALL: &'static [Self] = &[Self::Open, Self::Paid];
+        fn text(&self) -> &'static str {
+            match self {
+                Self::Open => "open",
+                Self::Paid => "it's paid",
+            }
+        }
+    }
+
+    crate::tenant_table! {
+        /// Every column type, in names that need quoting.
+        #[derive(Debug)]
+        pub struct Wide in wide = "Wide Table" {
+            key id: Uuid = "Id",
+            key part: i64,
+            parent: Option<Uuid> = "Parent",
+            n: Option<i64>,
+            flag: bool,
+            bytes: Vec<u8>,
+            day: Date,
+            amount: Decimal as scale 2,
+            status: Status,
+            ratio: f64,
+            small: i16,
+            number: i32,
+            json: serde_json::Value,
+            text: String = "order",
+            at: OffsetDateTime,
+            genre: i64 => genres,
+            maybe_flag: Option<bool>,
+            maybe_day: Option<Date>,
+            maybe_amount: Option<Decimal> as scale 3,
+            maybe_id: Option<Uuid>,
+            maybe_at: Option<OffsetDateTime>,
+            maybe_status: Option<Status>,
+        }
+        tenant shop = "ShopId";
+        unique (text, number);
+        unique (amount);
+        index (status, at);
+    }
+
+    crate::tenant_table! {
+        /// A key of two columns.
+        #[derive(Debug)]
+        pub struct Pair in pairs {
+            key a: i64,
+            key b: i64,
+        }
     }
 }
 
@@ -172,7 +238,7 @@ fn codes(report: &Report) -> Vec<&str> {
     report.findings().iter().map(Finding::code).collect()
 }
 
-fn orders(from: &str, to: &str) -> String {
+fn edited(from: &str, to: &str) -> String {
     let orders = ORDERS.replace(from, to);
     assert_ne!(orders, ORDERS, "{from}");
     orders
@@ -248,57 +314,6 @@ async fn declared_tables_are_clean() {
     assert_eq!(report.to_string(), "0 fatal findings, 0 warnings");
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Status {
-    Open,
-    Paid,
-}
-
-impl TextEnum for Status {
-    const VARIANTS: &'static [&'static str] = &["open", "it's paid"];
-    const ALL: &'static [Self] = &[Self::Open, Self::Paid];
-    fn text(&self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Paid => "it's paid",
-        }
-    }
-}
-
-crate::tenant_table! {
-    /// Every column type, in names that need quoting.
-    #[derive(Debug)]
-    pub(crate) struct Wide in wide = "Wide Table" {
-        key id: Uuid = "Id",
-        key part: i64,
-        parent: Option<Uuid> = "Parent",
-        n: Option<i64>,
-        flag: bool,
-        bytes: Vec<u8>,
-        day: Date,
-        amount: Decimal as scale 2,
-        status: Status,
-        ratio: f64,
-        small: i16,
-        number: i32,
-        json: serde_json::Value,
-        text: String = "order",
-        at: OffsetDateTime,
-        genre: i64 => genres,
-        maybe_flag: Option<bool>,
-        maybe_day: Option<Date>,
-        maybe_amount: Option<Decimal> as scale 3,
-        maybe_id: Option<Uuid>,
-        maybe_at: Option<OffsetDateTime>,
-        maybe_status: Option<Status>,
-    }
-    tenant shop = "ShopId";
-    unique (text, number);
-    unique (amount);
-    index (status, at);
-    reference up (parent, n) => wide on delete cascade;
-}
-
 #[tokio::test]
 async fn the_ddl_of_every_column_type_and_organization_kind_is_clean() {
     for kind in [OrganizationKind::Integer, OrganizationKind::Text, OrganizationKind::Uuid] {
@@ -329,20 +344,20 @@ async fn absent_tables_are_named_and_do_not_make_a_database_unsafe() {
 
 #[tokio::test]
 async fn keys() {
-    let no_key = orders("    PRIMARY KEY (organization_id, id),\n", "")
+    let no_key = edited("    PRIMARY KEY (organization_id, id),\n", "")
         .replace("STRICT, WITHOUT ROWID", "STRICT");
     Case::fatal("sqlite-key-absent", "orders", no_key).check().await;
-    let id_first = orders("PRIMARY KEY (organization_id, id)", "PRIMARY KEY (id, organization_id)");
+    let id_first = edited("PRIMARY KEY (organization_id, id)", "PRIMARY KEY (id, organization_id)");
     Case::fatal("sqlite-key-not-per-organization", "orders", id_first).check().await;
-    let id_alone = orders("PRIMARY KEY (organization_id, id)", "PRIMARY KEY (id)");
+    let id_alone = edited("PRIMARY KEY (organization_id, id)", "PRIMARY KEY (id)");
     Case::fatal("sqlite-key-not-per-organization", "orders", id_alone).distinct().check().await;
-    let other = orders("PRIMARY KEY (organization_id, id)", "PRIMARY KEY (organization_id, email)");
+    let other = edited("PRIMARY KEY (organization_id, id)", "PRIMARY KEY (organization_id, email)");
     Case::warning("sqlite-key-differs", "orders", other).check().await;
-    let rowid = orders("STRICT, WITHOUT ROWID", "STRICT");
+    let rowid = edited("STRICT, WITHOUT ROWID", "STRICT");
     Case::fatal("sqlite-rowid-table", "orders", rowid).check().await;
-    let loose = orders("STRICT, WITHOUT ROWID", "WITHOUT ROWID");
+    let loose = edited("STRICT, WITHOUT ROWID", "WITHOUT ROWID");
     Case::warning("sqlite-not-strict", "orders", loose).check().await;
-    let sequence = orders("    PRIMARY KEY (organization_id, id),\n", "")
+    let sequence = edited("    PRIMARY KEY (organization_id, id),\n", "")
         .replace("    id INTEGER NOT NULL,", "    id INTEGER PRIMARY KEY AUTOINCREMENT,")
         .replace("STRICT, WITHOUT ROWID", "STRICT");
     Case::fatal("sqlite-shared-sequence", "orders", sequence).distinct().check().await;
@@ -361,28 +376,19 @@ async fn a_key_in_another_order_behind_the_organization_is_clean() {
     assert_eq!(store.report().await.findings(), []);
 }
 
-crate::tenant_table! {
-    /// A key of two columns.
-    #[derive(Debug)]
-    pub struct Pair in pairs {
-        key a: i64,
-        key b: i64,
-    }
-}
-
 #[tokio::test]
 async fn tenant_columns() {
-    let nullable = orders("organization_id INTEGER NOT NULL", "organization_id INTEGER")
+    let nullable = edited("organization_id INTEGER NOT NULL", "organization_id INTEGER")
         .replace("STRICT, WITHOUT ROWID", "STRICT");
     Case::fatal("sqlite-tenant-nullable", "orders.organization_id", nullable).check().await;
-    let default = orders("INTEGER NOT NULL CHECK", "INTEGER NOT NULL DEFAULT 1 CHECK");
+    let default = edited("INTEGER NOT NULL CHECK", "INTEGER NOT NULL DEFAULT 1 CHECK");
     Case::fatal("sqlite-tenant-default", "orders.organization_id", default).check().await;
-    let unchecked = orders(" CHECK (organization_id > 0)", "");
+    let unchecked = edited(" CHECK (organization_id > 0)", "");
     Case::warning("sqlite-tenant-unchecked", "orders.organization_id", unchecked).check().await;
-    let fooled = orders("CHECK (organization_id > 0)", "CHECK (organization_id > 0 OR 1)");
+    let fooled = edited("CHECK (organization_id > 0)", "CHECK (organization_id > 0 OR 1)");
     Case::warning("sqlite-tenant-unchecked", "orders.organization_id", fooled).check().await;
     // Integers do not meet collations.
-    let collation = orders("INTEGER NOT NULL CHECK", "INTEGER NOT NULL COLLATE NOCASE CHECK");
+    let collation = edited("INTEGER NOT NULL CHECK", "INTEGER NOT NULL COLLATE NOCASE CHECK");
     Case::warning("sqlite-tenant-collation", "orders.organization_id", collation).check().await;
 }
 
@@ -393,10 +399,10 @@ async fn a_check_in_other_words_and_places_counts() {
         "CONSTRAINT positive CHECK ([Organization_Id]>0)",
         "CHECK (`organization_id` /* < */ > 0)",
     ] {
-        let mut store = Store::with(&orders("CHECK (organization_id > 0)", check), ORDER_ROWS, &[]).await;
+        let mut store = Store::with(&edited("CHECK (organization_id > 0)", check), ORDER_ROWS, &[]).await;
         assert_eq!(store.report().await.findings(), [], "{check}");
     }
-    let table = orders(" CHECK (organization_id > 0)", "")
+    let table = edited(" CHECK (organization_id > 0)", "")
         .replace("UNIQUE (organization_id, email)", "CHECK (organization_id > 0), UNIQUE (organization_id, email)");
     let mut store = Store::with(&table, ORDER_ROWS, &[]).await;
     assert_eq!(store.report().await.findings(), []);
@@ -404,7 +410,7 @@ async fn a_check_in_other_words_and_places_counts() {
 
 #[tokio::test]
 async fn a_tenant_column_of_another_type_is_converted_or_refused() {
-    let text = orders("organization_id INTEGER NOT NULL CHECK (organization_id > 0)", "organization_id TEXT NOT NULL")
+    let text = edited("organization_id INTEGER NOT NULL CHECK (organization_id > 0)", "organization_id TEXT NOT NULL")
         .replace("    FOREIGN KEY (organization_id, customer_id) REFERENCES customers (organization_id, id)\n", "")
         .replace("UNIQUE (organization_id, email),", "UNIQUE (organization_id, email)");
     let mut store = Store::with(&text, ORDER_ROWS, &[]).await;
@@ -435,7 +441,7 @@ async fn a_tenant_column_of_another_type_is_converted_or_refused() {
 
 #[tokio::test]
 async fn an_absent_tenant_column_is_filled_by_the_operator() {
-    let single = orders("    organization_id INTEGER NOT NULL CHECK (organization_id > 0),\n", "")
+    let single = edited("    organization_id INTEGER NOT NULL CHECK (organization_id > 0),\n", "")
         .replace("PRIMARY KEY (organization_id, id)", "PRIMARY KEY (id)")
         .replace("UNIQUE (organization_id, email)", "UNIQUE (email)")
         .replace(
@@ -460,7 +466,7 @@ async fn an_absent_tenant_column_is_filled_by_the_operator() {
 
 #[tokio::test]
 async fn a_generated_tenant_column_becomes_a_plain_one() {
-    let generated = orders(
+    let generated = edited(
         "organization_id INTEGER NOT NULL CHECK (organization_id > 0)",
         "organization_id INTEGER NOT NULL GENERATED ALWAYS AS (owner) STORED, owner INTEGER",
     )
@@ -484,9 +490,9 @@ async fn a_generated_tenant_column_becomes_a_plain_one() {
 
 #[tokio::test]
 async fn collations() {
-    let email = orders("email TEXT NOT NULL", "email TEXT NOT NULL COLLATE NOCASE");
+    let email = edited("email TEXT NOT NULL", "email TEXT NOT NULL COLLATE NOCASE");
     Case::warning("sqlite-column-collation", "orders.email", email.clone()).check().await;
-    let quoted = orders("note TEXT", "note TEXT COLLATE 'RTRIM'");
+    let quoted = edited("note TEXT", "note TEXT COLLATE 'RTRIM'");
     Case::warning("sqlite-column-collation", "orders.note", quoted).check().await;
     let index = "CREATE INDEX by_note ON orders (organization_id, note COLLATE NOCASE)";
     Case::warning("sqlite-column-collation", "orders/by_note", ORDERS.to_owned())
@@ -505,7 +511,7 @@ async fn collations() {
         "note TEXT CHECK (note <> 'x' COLLATE NOCASE)",
         "note TEXT COLLATE NOCASE COLLATE BINARY",
     ] {
-        let mut store = Store::with(&orders("note TEXT", harmless), ORDER_ROWS, &[]).await;
+        let mut store = Store::with(&edited("note TEXT", harmless), ORDER_ROWS, &[]).await;
         assert_eq!(store.report().await.findings(), [], "{harmless}");
     }
 }
@@ -550,7 +556,7 @@ async fn conflict_clauses() {
         ("email TEXT NOT NULL", "email TEXT NOT NULL ON CONFLICT FAIL"),
         ("note TEXT", "note TEXT CONSTRAINT x CHECK (note <> 'y') ON CONFLICT ROLLBACK"),
     ] {
-        Case::fatal("sqlite-conflict-clause", "orders", orders(clause.0, clause.1)).check().await;
+        Case::fatal("sqlite-conflict-clause", "orders", edited(clause.0, clause.1)).check().await;
     }
     for harmless in [
         "note TEXT DEFAULT 'x ON CONFLICT REPLACE'",
@@ -560,7 +566,7 @@ async fn conflict_clauses() {
         "note TEXT, \"on\" TEXT, \"conflict\" TEXT, \"replace\" TEXT",
         "note TEXT CHECK (note NOT IN ('ON CONFLICT', 'REPLACE'))",
     ] {
-        let mut store = Store::with(&orders("note TEXT", harmless), ORDER_ROWS, &[]).await;
+        let mut store = Store::with(&edited("note TEXT", harmless), ORDER_ROWS, &[]).await;
         let report = store.report().await;
         assert!(find(&report, "sqlite-conflict-clause", "orders").is_none(), "{report}");
     }
@@ -579,7 +585,7 @@ async fn a_definition_that_readers_may_take_differently_is_fatal() {
         "note TEXT, \u{1f4a5} TEXT",
         "note TEXT UNIQUE ON\u{c}CONFLICT REPLACE",
     ] {
-        let case = Case::fatal("sqlite-definition-unreadable", "orders", orders("note TEXT", hidden));
+        let case = Case::fatal("sqlite-definition-unreadable", "orders", edited("note TEXT", hidden));
         let expected: &[&str] = if hidden.contains("UNIQUE") {
             &["sqlite-key-absent"]
         } else {
@@ -599,7 +605,7 @@ async fn a_definition_that_readers_may_take_differently_is_fatal() {
 
 #[tokio::test]
 async fn columns_absent_generated_required_and_nullable() {
-    let absent = orders("    note TEXT,\n", "");
+    let absent = edited("    note TEXT,\n", "");
     let mut store = Store::empty(schema()).await;
     for sql in [CUSTOMERS, &absent, GENRES, PLACED, CUSTOMER, CUSTOMER_ROWS] {
         store.run(sql).await;
@@ -613,7 +619,7 @@ async fn columns_absent_generated_required_and_nullable() {
     assert_eq!(store.look(&[], true).await.findings(), []);
     assert_eq!(store.texts(DUMP).await, ["1|1|10|'a@x'|NULL|5", "2|1|12|'a@x'|NULL|6"]);
 
-    let absent = orders("    placed_at INTEGER NOT NULL,\n", "");
+    let absent = edited("    placed_at INTEGER NOT NULL,\n", "");
     let mut store = Store::empty(schema()).await;
     for sql in [CUSTOMERS, &absent, GENRES, CUSTOMER_ROWS] {
         store.run(sql).await;
@@ -625,17 +631,17 @@ async fn columns_absent_generated_required_and_nullable() {
     assert_eq!(store.look(&[], true).await.findings(), []);
     assert_eq!(store.texts(DUMP).await, ["1|1|10|'a@x'|'n'|1234"]);
 
-    let not_null = orders("note TEXT", "note TEXT NOT NULL DEFAULT ''");
+    let not_null = edited("note TEXT", "note TEXT NOT NULL DEFAULT ''");
     let mut store = Store::with(&not_null, &ORDER_ROWS.replace("NULL", "'z'"), &[]).await;
     let report = store.report().await;
     assert!(find(&report, "column-nullability", "orders.note").is_some());
     store.mend(&report).await;
     assert_eq!(store.look(&[], true).await.findings(), []);
 
-    let nullable = orders("email TEXT NOT NULL", "email TEXT");
+    let nullable = edited("email TEXT NOT NULL", "email TEXT");
     Case::warning("column-nullability", "orders.email", nullable).check().await;
 
-    let generated = orders("note TEXT", "note TEXT GENERATED ALWAYS AS (email) STORED");
+    let generated = edited("note TEXT", "note TEXT GENERATED ALWAYS AS (email) STORED");
     let rows = ORDER_ROWS.replace(" note,", "").replace(" NULL,", "").replace(" 'it''s',", "").replace(" 'B',", "").replace(" '',", "");
     let mut store = Store::with(&generated, &rows, &[]).await;
     let before = store.texts(DUMP).await;
@@ -648,7 +654,7 @@ async fn columns_absent_generated_required_and_nullable() {
 
 #[tokio::test]
 async fn a_rebuild_keeps_undeclared_columns_indexes_and_accepted_triggers() {
-    let table = orders(
+    let table = edited(
         "note TEXT",
         "note TEXT, legacy TEXT NOT NULL, \"old \"\"n\"\"\" INTEGER NOT NULL DEFAULT (1 + 1), made TEXT DEFAULT CURRENT_TIMESTAMP, twice INTEGER AS (id * 2)",
     );
@@ -700,12 +706,12 @@ async fn a_rebuild_keeps_undeclared_columns_indexes_and_accepted_triggers() {
 
 #[tokio::test]
 async fn unique_sets() {
-    let constraint = orders("UNIQUE (organization_id, email)", "UNIQUE (organization_id, email), UNIQUE (email)");
+    let constraint = edited("UNIQUE (organization_id, email)", "UNIQUE (organization_id, email), UNIQUE (email)");
     Case::fatal("sqlite-unique-not-per-organization", "orders/sqlite_autoindex_orders_3", constraint)
         .distinct()
         .check()
         .await;
-    let column = orders("customer_id INTEGER NOT NULL", "customer_id INTEGER NOT NULL")
+    let column = edited("customer_id INTEGER NOT NULL", "customer_id INTEGER NOT NULL")
         .replace("placed_at INTEGER NOT NULL", "placed_at INTEGER NOT NULL UNIQUE");
     Case::fatal("sqlite-unique-not-per-organization", "orders/sqlite_autoindex_orders_1", column)
         .leaves(&["unique-undeclared"])
@@ -741,7 +747,7 @@ async fn unique_sets() {
         .extra(&["CREATE UNIQUE INDEX active ON orders (organization_id, note) WHERE note <> ''"])
         .check()
         .await;
-    let absent = orders("    UNIQUE (organization_id, email),\n", "");
+    let absent = edited("    UNIQUE (organization_id, email),\n", "");
     Case::warning("unique-absent", "orders/organization_id,email", absent.clone()).check().await;
     // A partial index does not hold what is declared; an index in another order does.
     Case::warning("unique-absent", "orders/organization_id,email", absent.clone())
@@ -900,23 +906,23 @@ async fn foreign_keys() {
     const COMPOSITE: &str =
         "FOREIGN KEY (organization_id, customer_id) REFERENCES customers (organization_id, id)";
     let object = "orders/organization_id,customer_id";
-    let nulls = orders(COMPOSITE, &format!("{COMPOSITE} ON DELETE SET NULL"));
+    let nulls = edited(COMPOSITE, &format!("{COMPOSITE} ON DELETE SET NULL"));
     Case::fatal("sqlite-reference-nulls-tenant", object, nulls).check().await;
-    let nulls = orders(COMPOSITE, &format!("{COMPOSITE} ON UPDATE SET DEFAULT"));
+    let nulls = edited(COMPOSITE, &format!("{COMPOSITE} ON UPDATE SET DEFAULT"));
     Case::fatal("sqlite-reference-nulls-tenant", object, nulls).check().await;
-    let cascade = orders(COMPOSITE, &format!("{COMPOSITE} ON DELETE CASCADE"));
+    let cascade = edited(COMPOSITE, &format!("{COMPOSITE} ON DELETE CASCADE"));
     Case::warning("sqlite-reference-action", object, cascade).check().await;
-    let cascade = orders(COMPOSITE, &format!("{COMPOSITE} ON UPDATE CASCADE"));
+    let cascade = edited(COMPOSITE, &format!("{COMPOSITE} ON UPDATE CASCADE"));
     Case::warning("sqlite-reference-action", object, cascade).check().await;
-    let deferred = orders(COMPOSITE, &format!("{COMPOSITE} DEFERRABLE INITIALLY DEFERRED"));
+    let deferred = edited(COMPOSITE, &format!("{COMPOSITE} DEFERRABLE INITIALLY DEFERRED"));
     Case::warning("sqlite-reference-deferred", "orders", deferred).check().await;
-    let absent = orders(COMPOSITE, "CHECK (id)");
+    let absent = edited(COMPOSITE, "CHECK (id)");
     Case::warning("reference-absent", object, absent).check().await;
     // The parent lacks the key that the reference needs, until the remedies make it.
-    let single = orders(COMPOSITE, "FOREIGN KEY (customer_id) REFERENCES customers (id)");
+    let single = edited(COMPOSITE, "FOREIGN KEY (customer_id) REFERENCES customers (id)");
     let mut store = Store::empty(schema()).await;
-    let customers = CUSTOMERS.replace("PRIMARY KEY (organization_id, id)", "PRIMARY KEY (id)");
-    for sql in [customers.as_str(), &single, GENRES, PLACED, CUSTOMER] {
+    let parents = CUSTOMERS.replace("PRIMARY KEY (organization_id, id)", "PRIMARY KEY (id)");
+    for sql in [parents.as_str(), &single, GENRES, PLACED, CUSTOMER] {
         store.run(sql).await;
     }
     store.run("INSERT INTO customers VALUES (1, 10, 'Ann'), (2, 12, 'Cyd')").await;
@@ -931,7 +937,7 @@ async fn foreign_keys() {
     assert_eq!(store.texts(DUMP).await, before);
 
     // Paired with another column than the tenant column, it holds nothing together.
-    let crossed = orders(
+    let crossed = edited(
         COMPOSITE,
         "FOREIGN KEY (organization_id, customer_id) REFERENCES customers (id, organization_id)",
     );
@@ -948,7 +954,7 @@ async fn foreign_keys() {
         "FOREIGN KEY (customer_id, organization_id) REFERENCES Customers (id, organization_id)".to_owned(),
         "FOREIGN KEY (organization_id, customer_id) REFERENCES customers".to_owned(),
     ] {
-        let mut store = Store::with(&orders(COMPOSITE, &harmless), ORDER_ROWS, &[]).await;
+        let mut store = Store::with(&edited(COMPOSITE, &harmless), ORDER_ROWS, &[]).await;
         assert_eq!(store.report().await.findings(), [], "{harmless}");
     }
 }
@@ -956,8 +962,8 @@ async fn foreign_keys() {
 #[tokio::test]
 async fn references_that_lack_a_key_or_a_declaration() {
     let mut store = Store::empty(schema()).await;
-    let customers = CUSTOMERS.replace("PRIMARY KEY (organization_id, id)", "PRIMARY KEY (organization_id, name)");
-    for sql in [customers.as_str(), ORDERS, GENRES, PLACED, CUSTOMER] {
+    let parents = CUSTOMERS.replace("PRIMARY KEY (organization_id, id)", "PRIMARY KEY (organization_id, name)");
+    for sql in [parents.as_str(), ORDERS, GENRES, PLACED, CUSTOMER] {
         store.run(sql).await;
     }
     store.run("PRAGMA foreign_keys = OFF").await;
@@ -974,7 +980,7 @@ async fn references_that_lack_a_key_or_a_declaration() {
     assert_eq!(store.texts(DUMP).await, before);
 
     let tenants = "organization_id INTEGER NOT NULL REFERENCES tenants ON DELETE CASCADE CHECK";
-    let table = orders("organization_id INTEGER NOT NULL CHECK", tenants);
+    let table = edited("organization_id INTEGER NOT NULL CHECK", tenants);
     let mut store = Store::empty(schema()).await;
     for sql in ["CREATE TABLE tenants (id INTEGER PRIMARY KEY)", CUSTOMERS, &table, GENRES, PLACED, CUSTOMER] {
         store.run(sql).await;
@@ -985,7 +991,7 @@ async fn references_that_lack_a_key_or_a_declaration() {
     let accepted = [Acceptance::new("reference-undeclared", "orders/organization_id")];
     assert_eq!(store.look(&accepted, true).await.findings(), []);
 
-    let cascade = orders("customer_id INTEGER NOT NULL", "customer_id INTEGER NOT NULL REFERENCES genres ON DELETE CASCADE");
+    let cascade = edited("customer_id INTEGER NOT NULL", "customer_id INTEGER NOT NULL REFERENCES genres ON DELETE CASCADE");
     let mut store = Store::empty(schema()).await;
     for sql in [GENRES, CUSTOMERS, &cascade, PLACED, CUSTOMER] {
         store.run(sql).await;
@@ -1169,7 +1175,7 @@ async fn settings_of_the_connection() {
 
 #[tokio::test]
 async fn rows_are_examined_in_depth_alone() {
-    let loose = orders("STRICT, WITHOUT ROWID", "WITHOUT ROWID").replace(" CHECK (organization_id > 0)", "");
+    let loose = edited("STRICT, WITHOUT ROWID", "WITHOUT ROWID").replace(" CHECK (organization_id > 0)", "");
     let mut store = Store::with(&loose, ORDER_ROWS, &[]).await;
     store.run("PRAGMA foreign_keys = OFF").await;
     store.run("INSERT INTO orders VALUES (0, 1, 10, 'x', NULL, 1), ('acme', 1, 10, 'x', NULL, 1)").await;
@@ -1210,7 +1216,7 @@ async fn a_damaged_index_is_found_and_mended() {
 
 #[tokio::test]
 async fn acceptances() {
-    let table = orders("UNIQUE (organization_id, email)", "UNIQUE (organization_id, email) ON CONFLICT REPLACE");
+    let table = edited("UNIQUE (organization_id, email)", "UNIQUE (organization_id, email) ON CONFLICT REPLACE");
     let mut store = Store::with(&table, ORDER_ROWS, &[]).await;
     assert!(!store.report().await.is_safe());
     let accepted = [
@@ -1233,7 +1239,7 @@ async fn acceptances() {
 
 #[tokio::test]
 async fn an_accepted_finding_asks_for_no_rebuild() {
-    let table = orders("STRICT, WITHOUT ROWID", "WITHOUT ROWID");
+    let table = edited("STRICT, WITHOUT ROWID", "WITHOUT ROWID");
     let index = "CREATE INDEX notes ON orders (note)";
     let mut store = Store::with(&table, ORDER_ROWS, &[index]).await;
     let accepted = [Acceptance::new("sqlite-not-strict", "orders")];
@@ -1252,7 +1258,7 @@ async fn an_accepted_finding_asks_for_no_rebuild() {
 
 #[tokio::test]
 async fn a_report_reads_well_and_travels_as_data() {
-    let table = orders("STRICT, WITHOUT ROWID", "");
+    let table = edited("STRICT, WITHOUT ROWID", "");
     let mut store = Store::with(&table, ORDER_ROWS, &["CREATE VIEW v AS SELECT * FROM orders"]).await;
     let accepted = [Acceptance::new("sqlite-view", "v")];
     let report = store.look(&accepted, false).await;

@@ -1,0 +1,1 @@
+//! Runs timed beside each other.
