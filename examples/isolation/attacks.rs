@@ -695,7 +695,7 @@ impl Stage<'_> {
         let moved = first(&own.invoices)?;
         let (file, mut raw) = self.copy(name).await?;
         if stale {
-            let index = Hidden::index_of(&mut raw, "invoices_customer_id").await?;
+            let index = Hidden::index_of(&mut raw, "invoices_customer_id_idx").await?;
             let hand_over = "UPDATE invoices SET organization_id = ?, id = 800 \
                              WHERE organization_id = ? AND id = ?";
             let hand_over = sqlx::query(hand_over).bind(theirs).bind(mine).bind(moved.id);

@@ -63,12 +63,12 @@ fn organization(examined: &mut Examined<'_>, index: &Index) {
     let is_known =
         !index.partial && index.names().is_some_and(|names| is_declared_unique(definition, &names));
     if index.unique && !is_known {
-        let cure = match index.origin {
-            Origin::Statement => Cure::Statements(vec![drop_index(index)]),
-            Origin::Constraint | Origin::Key => Cure::Advice,
-        };
-        let advice = format!("declare `unique ({})`, or drop the index", describe(index));
-        examined.find(&rules::UNIQUE_UNDECLARED, object, advice, cure);
+        // No remedy drops it: the application may rely on it.
+        let advice = format!(
+            "declare `unique` over ({}) without the tenant column, or drop or accept the index",
+            describe(index)
+        );
+        examined.find(&rules::UNIQUE_UNDECLARED, object, advice, Cure::Advice);
     }
 }
 

@@ -102,7 +102,12 @@ impl ColumnText {
 
     /// The definition as SQL.
     pub(super) fn sql(&self) -> String {
-        self.tokens.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        let written = |token: &Token| match token {
+            // The tokenizer undoes the doubling of quotes and does not do it again.
+            Token::SingleQuotedString(text) => format!("'{}'", text.replace('\'', "''")),
+            other => other.to_string(),
+        };
+        self.tokens.iter().map(written).collect::<Vec<_>>().join(" ")
     }
 }
 

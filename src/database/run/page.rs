@@ -22,7 +22,7 @@ impl<S: Sources> Paged<'_, S> {
     /// # Errors
     /// `Invalid` for a page of no rows, and for a cursor that was edited, or made for another
     /// organization or query; `Unconfigured` for a file database without cursor keys; otherwise as
-    /// for [`Select::fetch_all`].
+    /// for [`Select::fetch_all`](crate::query::Select::fetch_all).
     pub async fn fetch<'e>(self, executor: impl Executor<'e>) -> Result<Page<S>> {
         let run = executor.lower();
         let (scope, mut ast) = (self.select.scope, self.select.ast);

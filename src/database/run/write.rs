@@ -21,7 +21,7 @@ impl<T: TenantTable> Insert<'_, T> {
     /// `Conflict` for a key or unique values that this organization has already, `NotFound` for a
     /// reference to a row that this organization does not have (the error names the column),
     /// `Invalid` for values that the store cannot hold and for a batch without rows; a batch's
-    /// error names the index of the row. Otherwise as for [`Select::fetch_all`].
+    /// error names the index of the row. Otherwise as for [`Select::fetch_all`](crate::query::Select::fetch_all).
     ///
     /// # Cancellation
     /// Dropped half-way, all rows went in or none.
@@ -131,7 +131,7 @@ impl<T: TenantTable, R: NamesRows> Update<'_, T, R> {
     /// # Errors
     /// `Conflict` where the new values are taken in this organization or a row is referred to,
     /// `NotFound` for a reference to a row that this organization does not have, `Invalid` for
-    /// values that the store cannot hold. Otherwise as for [`Select::fetch_all`].
+    /// values that the store cannot hold. Otherwise as for [`Select::fetch_all`](crate::query::Select::fetch_all).
     ///
     /// # Cancellation
     /// Dropped half-way, all rows were updated or none.
@@ -147,7 +147,7 @@ impl<T: TenantTable, R: NamesRows> Returning<Update<'_, T, R>> {
     /// Updates the rows and reads them as updated, in the order of their keys.
     ///
     /// # Errors
-    /// As for [`Update::execute`].
+    /// As for [`Update::execute`](crate::query::Update::execute).
     pub async fn fetch_all<'e>(self, executor: impl Executor<'e>) -> Result<Vec<T>> {
         let statement = self.statement;
         let actor = Actor::Scope(statement.scope);
@@ -161,7 +161,7 @@ impl<T: TenantTable, R: NamesRows> Delete<'_, T, R> {
     /// Deletes the rows; answers how many there were.
     ///
     /// # Errors
-    /// `Conflict` for a row that others refer to. Otherwise as for [`Select::fetch_all`].
+    /// `Conflict` for a row that others refer to. Otherwise as for [`Select::fetch_all`](crate::query::Select::fetch_all).
     ///
     /// # Cancellation
     /// Dropped half-way, all rows were deleted or none.
@@ -192,7 +192,7 @@ impl<T: TenantTable, A: Send + Sync> PreparedUpdate<T, A> {
     /// Updates the rows; answers how many there were.
     ///
     /// # Errors
-    /// As for [`Update::execute`].
+    /// As for [`Update::execute`](crate::query::Update::execute).
     pub async fn execute<'e>(
         &self,
         scope: &TenantScope,
