@@ -82,7 +82,7 @@ pub(crate) struct Attack {
     nowhere: Option<Answer>,
     /// What the audit noted of a `Denied`, which the attacker is not told.
     noted: Option<AuditEvent>,
-    /// Whether the victim's rows were as before, right after.
+    /// Whether the victim's rows were as before afterwards.
     untouched: bool,
 }
 
@@ -205,39 +205,66 @@ fn granted<T>(outcome: Result<T>, what: &'static str) -> Answer {
 
 /// Plays every attack.
 pub(crate) async fn play(world: &mut World) -> Fallible<Vec<Attack>> {
-    let mut stage = Stage { world, attacks: Vec::new() };
+    let mut stage = Stage { world, attacks: Vec::new(), looked: 0 };
     stage.read().await?;
+    stage.compose().await?;
     stage.write().await?;
     stage.enter().await?;
     stage.page().await?;
     stage.outlive_a_suspension().await?;
     stage.damage_the_file().await?;
-    Ok(stage.attacks)
+    let attacks = stage.attacks;
+    // The suspension ended the bystander's scope for good.
+    let bystander = &mut world.bystander;
+    bystander.scope = world.issuer.enter(&bystander.principal, &bystander.organization).await?;
+    Ok(attacks)
 }
 
 struct Stage<'w> {
-    world: &'w mut World,
+    world: &'w World,
     attacks: Vec<Attack>,
+    /// How many attacks there were at the last look at the victim's rows.
+    looked: usize,
 }
 
-impl Stage<'_> {
-    fn own(&self) -> (&TenantScope, &Database, &Books) {
-        (&self.world.attacker.scope, &self.world.db, &self.world.attacker.books)
+impl<'w> Stage<'w> {
+    /// What the attacker has: a scope, the application's database, the own rows.
+    fn own(&self) -> (&'w TenantScope, &'w Database, &'w Books) {
+        let attacker = &self.world.attacker;
+        (&attacker.scope, &self.world.db, &attacker.books)
     }
 
-    /// Takes an attack down, after a look at the victim's rows through the victim's own scope.
-    async fn note(
+    /// Takes down an act whose like means nothing elsewhere.
+    async fn alone(&mut self, name: &'static str, claim: Claim, answer: Answer) -> Fallible<()> {
+        let noted = self.noted(&answer).await?;
+        let attack = Attack { name, claim, answer, nowhere: None, noted, untouched: true };
+        self.attacks.push(attack);
+        Ok(())
+    }
+
+    /// Takes down an act, and the same act at something that nobody has.
+    async fn blind(
         &mut self,
         name: &'static str,
         claim: Claim,
         answer: Answer,
-        nowhere: impl Into<Option<Answer>>,
+        nowhere: Answer,
     ) -> Fallible<()> {
+        self.alone(name, claim, answer).await?;
+        if let Some(attack) = self.attacks.last_mut() {
+            attack.nowhere = Some(nowhere);
+        }
+        Ok(())
+    }
+
+    /// Looks at the victim's rows, through the victim's own scope.
+    async fn look(&mut self) -> Fallible<()> {
         let victim = &self.world.victim;
         let untouched = Books::of(&victim.scope, &self.world.db).await? == victim.books;
-        let noted = self.noted(&answer).await?;
-        let nowhere = nowhere.into();
-        self.attacks.push(Attack { name, claim, answer, nowhere, noted, untouched });
+        for attack in self.attacks.iter_mut().skip(self.looked) {
+            attack.untouched = untouched;
+        }
+        self.looked = self.attacks.len();
         Ok(())
     }
 
@@ -255,133 +282,132 @@ impl Stage<'_> {
     }
 
     async fn read(&mut self) -> Fallible<()> {
+        use Claim::{NoRows, OwnRows, Refused};
         let (a, db, own) = self.own();
         let theirs = last_key(&self.world.victim.books.invoices);
-        let beyond = last_key(&own.invoices);
-        let email = self.world.victim.books.customers.first().map(|c| c.email.clone());
-        let email = email.ok_or("the victim has customers")?;
+        let mine = last_key(&own.invoices);
+        let email = first(&self.world.victim.books.customers)?.email;
+        let nobodys_email = "nobody@example.com";
 
         let find = async |id| answer(one(Invoice::find(a, id).fetch_one(db).await, &own.invoices));
-        let foreign_id = (find(theirs).await, find(NOBODYS).await);
-        let shared_id = find(beyond).await;
+        let (aimed, nowhere) = (find(theirs).await, find(NOBODYS).await);
+        let not_found = Refused(ErrorKind::NotFound);
+        self.blind("read an invoice of theirs by its id", not_found, aimed, nowhere).await?;
+        self.alone("read an id that both have", OwnRows, find(mine).await).await?;
 
         let guess = async |keys: Vec<i64>| {
             let found = Invoice::select(a).filter(invoices::id.in_list(keys)).fetch_all(db).await;
             rows(found, &own.invoices)
         };
-        let all_keys = (guess((1..=theirs).collect()).await, guess((1..=beyond).collect()).await);
+        let (aimed, nowhere) =
+            (guess((1..=theirs).collect()).await, guess((1..=mine).collect()).await);
+        self.blind("read every id that they may have", OwnRows, aimed, nowhere).await?;
+
         let stream = async |from| {
             let past = Invoice::select(a).filter(invoices::id.gt(from)).fetch(db);
             rows(past.try_collect::<Vec<_>>().await, &own.invoices)
         };
-        let past_own = (stream(beyond).await, stream(NOBODYS).await);
-        let offset = async |rows_before| {
+        let (aimed, nowhere) = (stream(mine).await, stream(NOBODYS).await);
+        self.blind("stream everything past the own ids", NoRows, aimed, nowhere).await?;
+
+        let skip = async |rows_before| {
             let past = Invoice::select(a).offset(rows_before).limit(50).fetch_all(db).await;
             rows(past, &own.invoices)
         };
-        let past_end = (offset(own.invoices.len() as u64).await, offset(9_999).await);
+        let (aimed, nowhere) = (skip(own.invoices.len() as u64).await, skip(9_999).await);
+        self.blind("skip past the own rows with an offset", NoRows, aimed, nowhere).await?;
 
         let sum = async |from| {
             let past = Invoice::select(a).filter(invoices::id.gt(from));
             let sums = past.aggregate((count(), invoices::total.sum())).fetch_one(db).await;
-            answer(sums.map(|(n, sum)| match (n, sum) {
-                (0, None) => Answer::Rows(0),
-                (n, _) => Answer::Rows(usize::try_from(n).unwrap_or(usize::MAX).max(1)),
-            }))
+            answer(sums.map(|sums| Answer::Rows(usize::from(sums != (0, None)))))
         };
-        let summed = (sum(beyond).await, sum(NOBODYS).await);
+        let (aimed, nowhere) = (sum(mine).await, sum(NOBODYS).await);
+        self.blind("count and sum past the own ids", NoRows, aimed, nowhere).await?;
 
         let by_email = async |email: &str| {
             let found = Customer::select(a).filter(customers::email.eq(email)).fetch_all(db).await;
             rows(found, &own.customers)
         };
-        let their_email = (by_email(&email).await, by_email("nobody@example.com").await);
-        let quoted = (by_email("x' OR '1'='1").await, by_email("x").await);
-        let comment = (
-            by_email("x' UNION SELECT * FROM customers --").await,
-            by_email("x' UNION SELECT * FROM nothing --").await,
-        );
-        let either = customers::email.eq("x").or(customers::id.gt(0));
-        let plain = rows(Customer::select(a).fetch_all(db).await, &own.customers);
-        let or = rows(Customer::select(a).filter(either).fetch_all(db).await, &own.customers);
-        let any = customers::email.like("%");
-        let like = rows(Customer::select(a).filter(any).fetch_all(db).await, &own.customers);
+        let (aimed, nowhere) = (by_email(&email).await, by_email(nobodys_email).await);
+        self.blind("look for an e-mail address of theirs", NoRows, aimed, nowhere).await?;
+        let (aimed, nowhere) = (by_email("x' OR '1'='1").await, by_email(nobodys_email).await);
+        self.blind("put `x' OR '1'='1` into a value", NoRows, aimed, nowhere.clone()).await?;
+        let aimed = by_email("x' UNION SELECT * FROM customers --").await;
+        self.blind("put `x' UNION SELECT … --` into a value", NoRows, aimed, nowhere).await?;
 
-        let joined = async |email: &str| {
+        let plain = rows(Customer::select(a).fetch_all(db).await, &own.customers);
+        let filtered = async |filter| {
+            rows(Customer::select(a).filter(filter).fetch_all(db).await, &own.customers)
+        };
+        let aimed = filtered(customers::email.eq("x").or(customers::id.gt(0))).await;
+        self.blind("OR a condition that is always true", OwnRows, aimed, plain.clone()).await?;
+        let aimed = filtered(customers::email.like("%")).await;
+        self.blind("match everything with `%`", OwnRows, aimed, plain).await?;
+
+        let join = async |email: &str| {
             let pairs = Invoice::select(a).join(invoices::customer_id);
             let pairs = pairs.filter(customers::email.eq(email)).fetch_all(db).await;
             answer(pairs.map(|pairs| Answer::Rows(pairs.len())))
         };
-        let join = (joined(&email).await, joined("nobody@example.com").await);
+        let (aimed, nowhere) = (join(&email).await, join(nobodys_email).await);
+        self.blind("join to a customer of theirs", NoRows, aimed, nowhere).await?;
+
         let referred = async |from| {
-            let large = Invoice::select(a).filter(invoices::id.gt(from));
-            let with = Customer::select(a).filter(invoices::customer_id.exists_in(large));
+            let past = Invoice::select(a).filter(invoices::id.gt(from));
+            let with = Customer::select(a).filter(invoices::customer_id.exists_in(past));
             rows(with.fetch_all(db).await, &own.customers)
         };
-        let exists = (referred(beyond).await, referred(NOBODYS).await);
+        let (aimed, nowhere) = (referred(mine).await, referred(NOBODYS).await);
+        self.blind("ask in a subquery whether theirs exist", NoRows, aimed, nowhere).await?;
 
-        // The victim runs a prepared shape first, so that it is rendered and cached for them.
+        // They run it first, so that it is rendered and cached for them.
         let b = &self.world.victim.scope;
         if BY_EMAIL.fetch_all(b, (email.as_str(),), db).await?.len() != 1 {
             return Err("the victim does not find its own customer".into());
         }
-        let rerun = async |email: &str| rows(BY_EMAIL.fetch_all(a, (email,), db).await, &own.customers);
-        let prepared = (rerun(&email).await, rerun("nobody@example.com").await);
+        let rerun =
+            async |email: &str| rows(BY_EMAIL.fetch_all(a, (email,), db).await, &own.customers);
+        let (aimed, nowhere) = (rerun(&email).await, rerun(nobodys_email).await);
+        self.blind("rerun a statement prepared by them", NoRows, aimed, nowhere).await?;
 
-        // Two scopes in one statement, as a helper that was handed the wrong one would have them.
-        let theirs_inside = Customer::select(b).columns(customers::id);
-        let mixed = Invoice::select(a).filter(invoices::customer_id.in_subquery(theirs_inside));
-        let mixed = rows(mixed.fetch_all(db).await, &own.invoices);
-        let mut tx = db.begin(b).await?;
-        let in_their_tx = changed(InvoiceLine::delete(a).all_rows().execute(&mut tx).await);
-        tx.rollback().await?;
-        let mut tx = db.begin(a).await?;
-        let in_own_tx = rows(Invoice::select(b).fetch_all(&mut tx).await, &own.invoices);
-        tx.rollback().await?;
-
-        // The same lists before and after the victim is busy.
+        // All lists before and after they were busy.
         let quiet = self.watch().await?;
         let guest = Customer { id: 700, email: "new@example.com".into(), ..first(&own.customers)? };
-        let busy = db.transaction(b, async |tx| {
+        db.transaction(b, async |tx| {
             Customer::insert(b, guest.clone()).execute(&mut *tx).await?;
             Invoice::update(b).set(invoices::total, Decimal::ONE).all_rows().execute(tx).await
-        });
-        busy.await?;
+        })
+        .await?;
         let noisy = self.watch().await?;
         self.restore_victim().await?;
-        let same = |seen: &str| if seen == quiet { Answer::OwnRows(own.rows()) } else { Answer::Rows(1) };
-        let watched = (same(&noisy), same(&quiet));
+        let own_rows = Answer::OwnRows(own.rows());
+        let aimed = if noisy == quiet { own_rows.clone() } else { Answer::Rows(own.rows()) };
+        self.blind("watch the own lists while they write", OwnRows, aimed, own_rows).await?;
+        self.look().await
+    }
 
-        use Claim::{NoRows, OwnRows, Refused};
-        let pairs = [
-            ("read an invoice of theirs by its id", Refused(ErrorKind::NotFound), foreign_id),
-            ("read every id that they may have", OwnRows, all_keys),
-            ("stream everything past the own ids", NoRows, past_own),
-            ("page past the own end with an offset", NoRows, past_end),
-            ("count and sum past the own ids", NoRows, summed),
-            ("look for an e-mail address of theirs", NoRows, their_email),
-            ("put `x' OR '1'='1` into a value", NoRows, quoted),
-            ("put `x' UNION SELECT … --` into a value", NoRows, comment),
-            ("join to a customer of theirs", NoRows, join),
-            ("ask whether a row of theirs exists", NoRows, exists),
-            ("rerun a statement prepared by them", NoRows, prepared),
-            ("OR a condition that is always true", OwnRows, (or, plain.clone())),
-            ("match everything with `%`", OwnRows, (like, plain)),
-            ("watch own lists while they write", OwnRows, watched),
-        ];
-        for (name, claim, (answer, nowhere)) in pairs {
-            self.note(name, claim, answer, nowhere).await?;
-        }
-        let single = [
-            ("read an id that both have", OwnRows, shared_id),
-            ("compose a statement of two scopes", Refused(ErrorKind::Misuse), mixed),
-            ("run a delete in their transaction", Refused(ErrorKind::Misuse), in_their_tx),
-            ("run their read in the own transaction", Refused(ErrorKind::Misuse), in_own_tx),
-        ];
-        for (name, claim, answer) in single {
-            self.note(name, claim, answer, None).await?;
-        }
-        Ok(())
+    /// Two scopes in one statement, as a helper that was handed the wrong one would have them.
+    async fn compose(&mut self) -> Fallible<()> {
+        let (a, db, own) = self.own();
+        let b = &self.world.victim.scope;
+        let misuse = Claim::Refused(ErrorKind::Misuse);
+
+        let theirs = Customer::select(b).columns(customers::id);
+        let mixed = Invoice::select(a).filter(invoices::customer_id.in_subquery(theirs));
+        let mixed = rows(mixed.fetch_all(db).await, &own.invoices);
+        self.alone("compose a statement of two scopes", misuse, mixed).await?;
+
+        let mut tx = db.begin(b).await?;
+        let deleted = changed(InvoiceLine::delete(a).all_rows().execute(&mut tx).await);
+        tx.rollback().await?;
+        self.alone("run a delete in their transaction", misuse, deleted).await?;
+
+        let mut tx = db.begin(a).await?;
+        let read = rows(Invoice::select(b).fetch_all(&mut tx).await, &own.invoices);
+        tx.rollback().await?;
+        self.alone("run their read in the own transaction", misuse, read).await?;
+        self.look().await
     }
 
     /// All that the attacker sees of the own organization: rows in their order, a page, groups.
@@ -410,169 +436,148 @@ impl Stage<'_> {
     }
 
     async fn write(&mut self) -> Fallible<()> {
+        use Claim::{NoChange, NoRows, OwnRow, Refused};
         let (a, db, own) = self.own();
         let victim = &self.world.victim.books;
-        let theirs = last_key(&victim.invoices);
-        let (beyond, lines_beyond) = (last_key(&own.invoices), last_key(&own.lines));
         let their_customer = last(&victim.customers)?;
-        let me = first(&own.customers)?;
-        let my_invoice = first(&own.invoices)?;
+        let (their_invoice, their_line) = (last_key(&victim.invoices), last_key(&victim.lines));
+        let (my_invoices, my_lines) = (last_key(&own.invoices), last_key(&own.lines));
+        let (me, my_invoice) = (first(&own.customers)?, first(&own.invoices)?);
+        let (my_email, nobodys_email) = ("mine@example.com", "nobody@example.com");
 
         let update = async |id| {
-            changed(Invoice::update(a).set(invoices::total, Decimal::ZERO).key(id).execute(db).await)
+            let update = Invoice::update(a).set(invoices::total, Decimal::ZERO).key(id);
+            changed(update.execute(db).await)
         };
-        let updated = (update(theirs).await, update(NOBODYS).await);
+        let (aimed, nowhere) = (update(their_invoice).await, update(NOBODYS).await);
+        self.blind("update an invoice of theirs by its id", NoChange, aimed, nowhere).await?;
+        self.look().await?;
+
         let update = async |from| {
             let past = Invoice::update(a).set(invoices::billing_city, "Gotham");
             changed(past.filter(invoices::id.gt(from)).execute(db).await)
         };
-        let updated_all = (update(beyond).await, update(NOBODYS).await);
+        let (aimed, nowhere) = (update(my_invoices).await, update(NOBODYS).await);
+        self.blind("update everything past the own ids", NoChange, aimed, nowhere).await?;
+        self.look().await?;
+
         let delete = async |id| changed(InvoiceLine::delete(a).key(id).execute(db).await);
-        let deleted = (delete(last_key(&victim.lines)).await, delete(NOBODYS).await);
+        let (aimed, nowhere) = (delete(their_line).await, delete(NOBODYS).await);
+        self.blind("delete a line of theirs by its id", NoChange, aimed, nowhere).await?;
+        self.look().await?;
+
         let delete = async |from| {
-            let past = InvoiceLine::delete(a).filter(invoice_lines::id.gt(from));
-            changed(past.execute(db).await)
-        };
-        let deleted_all = (delete(lines_beyond).await, delete(NOBODYS).await);
-        let returned = async |from| {
             let past = InvoiceLine::delete(a).filter(invoice_lines::id.gt(from)).returning();
             rows(past.fetch_all(db).await, &own.lines)
         };
-        let returning = (returned(lines_beyond).await, returned(NOBODYS).await);
+        let (aimed, nowhere) = (delete(my_lines).await, delete(NOBODYS).await);
+        self.blind("delete, and read what that returns", NoRows, aimed, nowhere).await?;
+        self.look().await?;
 
         let upsert = async |id| {
-            let row = Customer { id, email: "mine@example.com".into(), ..me.clone() };
+            let row = Customer { id, email: my_email.into(), ..me.clone() };
             let all = (customers::first_name, customers::last_name, customers::email);
             let insert = Customer::insert(a, row.clone()).on_conflict(customers::id).update(all);
-            answer(self.keep(insert, row).await)
+            answer(keep((a, db), insert, row).await)
         };
-        let upserted = (upsert(their_customer.id).await, upsert(NOBODYS).await);
+        let (aimed, nowhere) = (upsert(their_customer.id).await, upsert(NOBODYS).await);
+        self.blind("upsert over a customer of theirs", OwnRow, aimed, nowhere).await?;
+        self.look().await?;
+
         let upsert = async |email: &str| {
             let row = Customer { id: 800, email: email.to_owned(), ..me.clone() };
-            let name = (customers::first_name, customers::id);
-            let insert = Customer::insert(a, row.clone()).on_conflict(customers::email).update(name);
-            answer(self.keep(insert, row).await)
+            let some = (customers::id, customers::first_name);
+            let insert = Customer::insert(a, row.clone()).on_conflict(customers::email).update(some);
+            answer(keep((a, db), insert, row).await)
         };
-        let by_value = (upsert(&their_customer.email).await, upsert("nobody@example.com").await);
+        let (aimed, nowhere) = (upsert(&their_customer.email).await, upsert(nobodys_email).await);
+        self.blind("upsert over an e-mail address of theirs", OwnRow, aimed, nowhere).await?;
+        self.look().await?;
+
         let probe = async |id, email: &str| {
             let row = Customer { id, email: email.to_owned(), ..me.clone() };
-            answer(self.keep(Customer::insert(a, row.clone()), row).await)
+            answer(keep((a, db), Customer::insert(a, row.clone()), row).await)
         };
-        let probed = (
-            probe(800, &their_customer.email).await,
-            probe(800, "nobody@example.com").await,
-        );
-        let probed_key = (
-            probe(their_customer.id, "mine@example.com").await,
-            probe(NOBODYS, "mine@example.com").await,
-        );
+        let (aimed, nowhere) =
+            (probe(800, &their_customer.email).await, probe(800, nobodys_email).await);
+        self.blind("insert to learn if an e-mail is taken", OwnRow, aimed, nowhere).await?;
+        let (aimed, nowhere) =
+            (probe(their_customer.id, my_email).await, probe(NOBODYS, my_email).await);
+        self.blind("insert to learn if an id is taken", OwnRow, aimed, nowhere).await?;
+        self.look().await?;
 
+        let rename = async |to| {
+            let row = Customer { id: 800, email: my_email.into(), ..me.clone() };
+            answer(rename((a, db), row, to).await)
+        };
+        let (aimed, nowhere) = (rename(their_customer.id).await, rename(NOBODYS).await);
+        self.blind("change a key to one of theirs", OwnRow, aimed, nowhere).await?;
+        self.look().await?;
+
+        let not_found = Refused(ErrorKind::NotFound);
         let attach = async |customer_id| {
             let row = Invoice { id: 800, customer_id, ..my_invoice.clone() };
             changed(Invoice::insert(a, row).execute(db).await)
         };
-        let attached = (attach(their_customer.id).await, attach(NOBODYS).await);
-        let hang = async |customer_id| {
-            let moved = Invoice::update(a).set(invoices::customer_id, customer_id);
-            changed(moved.key(my_invoice.id).execute(db).await)
+        let (aimed, nowhere) = (attach(their_customer.id).await, attach(NOBODYS).await);
+        self.blind("write an invoice for their customer", not_found, aimed, nowhere).await?;
+        let hand = async |customer_id| {
+            let handed = Invoice::update(a).set(invoices::customer_id, customer_id);
+            changed(handed.key(my_invoice.id).execute(db).await)
         };
-        let hung = (hang(their_customer.id).await, hang(NOBODYS).await);
-        let rename = async |to| {
-            let row = Customer { id: 800, email: "mine@example.com".into(), ..me.clone() };
-            answer(self.rename(row, to).await)
-        };
-        let renamed = (rename(their_customer.id).await, rename(NOBODYS).await);
-
-        use Claim::{NoChange, NoRows, OwnRow, Refused};
-        let pairs = [
-            ("update an invoice of theirs by its id", NoChange, updated),
-            ("update everything past the own ids", NoChange, updated_all),
-            ("delete a line of theirs by its id", NoChange, deleted),
-            ("delete everything past the own ids", NoChange, deleted_all),
-            ("read what a delete returns", NoRows, returning),
-            ("upsert over a customer of theirs", OwnRow, upserted),
-            ("upsert over an e-mail address of theirs", OwnRow, by_value),
-            ("insert to learn if an e-mail is taken", OwnRow, probed),
-            ("insert to learn if an id is taken", OwnRow, probed_key),
-            ("change a key to one of theirs", OwnRow, renamed),
-            ("invoice a customer of theirs", Refused(ErrorKind::NotFound), attached),
-            ("move an own invoice to their customer", Refused(ErrorKind::NotFound), hung),
-        ];
-        for (name, claim, (answer, nowhere)) in pairs {
-            self.note(name, claim, answer, nowhere).await?;
-        }
-        Ok(())
-    }
-
-    /// Runs an insert, looks where the row went, and takes it away again.
-    async fn keep(&self, insert: Insert<'_, Customer>, row: Customer) -> Result<Answer> {
-        let (a, db, _) = self.own();
-        let written = insert.execute(db).await?;
-        let found = Customer::find(a, row.id).fetch_optional(db).await?;
-        let removed = Customer::delete(a).key(row.id).execute(db).await?;
-        let own = written == 1 && removed == 1 && found.as_ref() == Some(&row);
-        Ok(if own { Answer::OwnRow } else { Answer::Changed(written.max(1)) })
-    }
-
-    /// Writes a row of the attacker's own, gives it another key, and takes it away again.
-    async fn rename(&self, row: Customer, to: i64) -> Result<Answer> {
-        let (a, db, _) = self.own();
-        Customer::insert(a, row.clone()).execute(db).await?;
-        let written = Customer::update(a).set(customers::id, to).key(row.id).execute(db).await?;
-        let found = Customer::find(a, to).fetch_optional(db).await?;
-        let removed = Customer::delete(a).key(to).execute(db).await?;
-        let own = written == 1 && removed == 1 && found == Some(Customer { id: to, ..row });
-        Ok(if own { Answer::OwnRow } else { Answer::Changed(written.max(1)) })
+        let (aimed, nowhere) = (hand(their_customer.id).await, hand(NOBODYS).await);
+        self.blind("hand an invoice to their customer", not_found, aimed, nowhere).await?;
+        self.look().await
     }
 
     async fn enter(&mut self) -> Fallible<()> {
-        use Claim::Refused;
-        let steve = self.world.attacker.principal.clone();
-        let theirs = self.world.victim.organization.clone();
-        let nobodys = OrganizationId::new();
-        let issuer = self.world.issuer.clone();
-        let denied = Refused(ErrorKind::Denied);
+        let World { db, issuer, attacker, victim, .. } = self.world;
+        let (steve, theirs, nobodys) =
+            (&attacker.principal, &victim.organization, &OrganizationId::new());
+        let denied = Claim::Refused(ErrorKind::Denied);
 
-        let nowhere = granted(issuer.enter(&steve, &nobodys).await, "a scope");
-        let aimed = granted(issuer.enter(&steve, &theirs).await, "a scope");
-        self.note("enter their organization", denied, aimed, nowhere).await?;
+        let enter = async |organization| granted(issuer.enter(steve, organization).await, "a scope");
+        let (nowhere, aimed) = (enter(nobodys).await, enter(theirs).await);
+        self.blind("enter their organization", denied, aimed, nowhere).await?;
 
-        // An issuer of the attacker's own, with a Directory that says whatever they like.
+        // An issuer of the attacker's own, whose Directory says what the attacker likes.
         let lie = MemoryDirectory::new();
-        lie.add_member(&theirs, &steve, Role::Owner);
-        lie.add_member(&nobodys, &steve, Role::Owner);
+        lie.add_member(theirs, steve, Role::Owner);
+        lie.add_member(nobodys, steve, Role::Owner);
         let forger = ScopeIssuer::new(lie);
-        let db = self.world.db.clone();
-        let forged = forger.enter(&steve, &theirs).await?;
-        let aimed = rows(Invoice::select(&forged).fetch_all(&db).await, &[]);
-        let nowhere = forger.enter(&steve, &nobodys).await?;
-        let nowhere = rows(Invoice::select(&nowhere).fetch_all(&db).await, &[]);
-        let misuse = Refused(ErrorKind::Misuse);
-        self.note("use a scope of an issuer of one's own", misuse, aimed, nowhere).await?;
+        let (forged, nowhere) =
+            (forger.enter(steve, theirs).await?, forger.enter(steve, nobodys).await?);
+        let aimed = rows(Invoice::select(&forged).fetch_all(db).await, &[]);
+        let nowhere = rows(Invoice::select(&nowhere).fetch_all(db).await, &[]);
+        let misuse = Claim::Refused(ErrorKind::Misuse);
+        self.blind("use a scope of an issuer of one's own", misuse, aimed, nowhere).await?;
 
         let key = TicketKey::new("export", KeyRing::random()?)?;
-        let hour = Duration::from_secs(3_600);
-        let (mine, payload) = (b"export of Steve Johnson", b"export of Jane Peacock");
-        let redeem = async |ticket: String, payload: &[u8]| {
-            granted(issuer.redeem(&ScopeTicket::from(ticket), &key, payload).await, "a scope")
+        let (hour, mine, job) = (Duration::from_secs(3_600), b"export of Steve", b"export of Jane");
+        let redeem = async |ticket: &str, job: &[u8]| {
+            let ticket = ScopeTicket::from(ticket.to_owned());
+            granted(issuer.redeem(&ticket, &key, job).await, "a scope")
         };
-        let nonsense = redeem("nonsense".to_owned(), payload).await;
-        let forged_key = TicketKey::new("export", KeyRing::random()?)?;
-        let ticket = forged.ticket(&forged_key, hour, payload)?;
-        let aimed = redeem(ticket.as_str().to_owned(), payload).await;
-        self.note("forge a ticket for their job", denied, aimed, nonsense.clone()).await?;
-        let ticket = self.world.attacker.scope.ticket(&key, hour, mine)?;
-        let aimed = redeem(edited(ticket.as_str()), mine).await;
-        self.note("edit an own ticket", denied, aimed, nonsense.clone()).await?;
-        let aimed = redeem(ticket.as_str().to_owned(), payload).await;
-        self.note("use an own ticket for their job", denied, aimed, nonsense).await?;
+        let ticket = attacker.scope.ticket(&key, hour, mine)?;
+        if redeem(ticket.as_str(), mine).await != Answer::Granted("a scope") {
+            return Err("an honest ticket does not open".into());
+        }
+        let nonsense = redeem("nonsense", job).await;
+        let forged = forged.ticket(&TicketKey::new("export", KeyRing::random()?)?, hour, job)?;
+        let aimed = redeem(forged.as_str(), job).await;
+        self.blind("forge a ticket for their job", denied, aimed, nonsense.clone()).await?;
+        let aimed = redeem(&edited(ticket.as_str()), mine).await;
+        self.blind("edit an own ticket", denied, aimed, nonsense.clone()).await?;
+        let aimed = redeem(ticket.as_str(), job).await;
+        self.blind("use an own ticket for their job", denied, aimed, nonsense).await?;
 
-        let authority = cross_tenant_authority("because I can", steve);
-        let aimed = granted(Invoice::select_across(&authority).fetch_all(&db).await, "every row");
-        let unconfigured = Refused(ErrorKind::Unconfigured);
-        self.note("read across all organizations", unconfigured, aimed, None).await?;
-        let deletion = Genre::delete_global(&authority).all_rows().execute(&db).await;
-        self.note("delete what all organizations share", unconfigured, changed(deletion), None).await
+        let authority = cross_tenant_authority("because I can", steve.clone());
+        let unconfigured = Claim::Refused(ErrorKind::Unconfigured);
+        let aimed = granted(Invoice::select_across(&authority).fetch_all(db).await, "every row");
+        self.alone("read across all organizations", unconfigured, aimed).await?;
+        let deleted = changed(Genre::delete_global(&authority).all_rows().execute(db).await);
+        self.alone("delete what all organizations share", unconfigured, deleted).await?;
+        self.look().await
     }
 
     async fn page(&mut self) -> Fallible<()> {
@@ -596,26 +601,24 @@ impl Stage<'_> {
             return Err(format!("an honest cursor fails: {next}").into());
         }
         let invalid = Claim::Refused(ErrorKind::Invalid);
-        self.note("go on with a cursor of theirs", invalid, foreign, nonsense.clone()).await?;
-        self.note("go on with an edited cursor", invalid, tampered, nonsense.clone()).await?;
-        self.note("use a cursor with another query", invalid, elsewhere, nonsense).await
+        self.blind("go on with a cursor of theirs", invalid, foreign, nonsense.clone()).await?;
+        self.blind("go on with an edited cursor", invalid, tampered, nonsense.clone()).await?;
+        self.blind("use a cursor with another query", invalid, elsewhere, nonsense).await
     }
 
     async fn outlive_a_suspension(&mut self) -> Fallible<()> {
         let denied = Claim::Refused(ErrorKind::Denied);
-        let issuer = self.world.issuer.clone();
-        let db = self.world.db.clone();
-        let (organization, member) =
-            (self.world.bystander.organization.clone(), self.world.bystander.principal.clone());
-        issuer.suspend(&organization);
-        let kept = rows(Invoice::select(&self.world.bystander.scope).fetch_all(&db).await, &[]);
-        self.note("use a scope kept from before a suspension", denied, kept, None).await?;
-        let nowhere = granted(issuer.enter(&member, OrganizationId::new()).await, "a scope");
-        let aimed = granted(issuer.enter(&member, &organization).await, "a scope");
-        self.note("enter a suspended organization", denied, aimed, nowhere).await?;
-        issuer.resume(&organization);
-        self.world.bystander.scope = issuer.enter(&member, &organization).await?;
-        Ok(())
+        let World { db, issuer, bystander, .. } = self.world;
+        let (member, organization) = (&bystander.principal, &bystander.organization);
+        issuer.suspend(organization);
+        let kept = rows(Invoice::select(&bystander.scope).fetch_all(db).await, &[]);
+        self.alone("use a scope kept from before a suspension", denied, kept).await?;
+        let nowhere = granted(issuer.enter(member, OrganizationId::new()).await, "a scope");
+        let aimed = granted(issuer.enter(member, organization).await, "a scope");
+        self.blind("enter a suspended organization", denied, aimed, nowhere).await?;
+        issuer.resume(organization);
+        let kept = rows(Invoice::select(&bystander.scope).fetch_all(db).await, &[]);
+        self.alone("use it after the suspension", denied, kept).await
     }
 
     /// Somebody with the file itself, on copies of it: what the database answers is then wrong.
@@ -623,14 +626,14 @@ impl Stage<'_> {
         let incident = Claim::Refused(ErrorKind::Incident);
         let (copy, _) = self.copy("edited.sqlite").await?;
         let answer = self.edited_page(&copy).await?;
-        self.note("file edited: their row among the own", incident, answer, None).await?;
+        self.alone("file edited: their row among the own", incident, answer).await?;
         let stale = self.stale_index("stale.sqlite", true).await?;
         let fresh = self.stale_index("fresh.sqlite", false).await?;
         if !stale_index_fools_a_rowid_table().await? {
             return Err("the trick with the index does not work, so it shows nothing".into());
         }
         let claim = Claim::OwnRowsByPlace;
-        self.note("file edited: stale index to their row", claim, stale, fresh).await
+        self.blind("file edited: stale index to their row", claim, stale, fresh).await
     }
 
     /// A copy of the database, with a raw connection that knows no walls.
@@ -761,6 +764,29 @@ async fn stale_index_fools_a_rowid_table() -> Fallible<bool> {
     let read = "SELECT organization, note FROM notes WHERE organization = 'A' AND page = 7";
     let found = sqlx::query_as::<_, (String, String)>(read).fetch_all(&mut raw).await?;
     Ok(found == [("A".to_owned(), "of B".to_owned())])
+}
+
+/// Runs an insert, looks where the row went, and takes it away again.
+async fn keep(
+    (a, db): (&TenantScope, &Database),
+    insert: Insert<'_, Customer>,
+    row: Customer,
+) -> Result<Answer> {
+    let written = insert.execute(db).await?;
+    let found = Customer::find(a, row.id).fetch_optional(db).await?;
+    let removed = Customer::delete(a).key(row.id).execute(db).await?;
+    let own = written == 1 && removed == 1 && found == Some(row);
+    Ok(if own { Answer::OwnRow } else { Answer::Changed(written.max(1)) })
+}
+
+/// Writes a row, gives it another key, looks where it went, and takes it away again.
+async fn rename((a, db): (&TenantScope, &Database), row: Customer, to: i64) -> Result<Answer> {
+    Customer::insert(a, row.clone()).execute(db).await?;
+    let written = Customer::update(a).set(customers::id, to).key(row.id).execute(db).await?;
+    let found = Customer::find(a, to).fetch_optional(db).await?;
+    let removed = Customer::delete(a).key(to).execute(db).await?;
+    let own = written == 1 && removed == 1 && found == Some(Customer { id: to, ..row });
+    Ok(if own { Answer::OwnRow } else { Answer::Changed(written.max(1)) })
 }
 
 /// One row, as rows.

@@ -89,7 +89,8 @@ fn print_attacks(attacks: &[Attack]) {
     for attack in attacks {
         print_line(line(attack));
     }
-    println!("\n  * yes: the same act at something that nobody has brings the very same answer.");
+    println!("\n  The walls: 1 scope, 2 query, 3 database, 4 witness, 5 cryptography.");
+    println!("  * yes: the same act at something that nobody has brings the very same answer.");
 }
 
 /// Prints one line of the table, over several lines where a cell is too long for one.

@@ -6,7 +6,6 @@
 //! with the scope before anything is decoded.
 
 mod builder;
-#[path = "doctor_stub.rs"]
 pub mod doctor;
 mod fault;
 mod run;

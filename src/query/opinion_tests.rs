@@ -445,6 +445,8 @@ fn witnesses_are_bound_to_the_organization() {
 #[test]
 fn outputs_are_columns() {
     accepts(&FIND.replace("SELECT", "SELECT DISTINCT"), &[0]);
+    accepts(&FIND.replace(r#"t0."id" FROM"#, r#"t0."id" IS NULL FROM"#), &[0]);
+    refuses(&FIND.replace(r#"t0."organization_id","#, r#"t0."organization_id" IS NULL,"#), "tenant column");
     for output in
         ["*", "t0.*", "1", "'x'", "?", "NULL", r#"t0."id" + 1"#, r#"t0."id" AS "x""#, r#"(t0."id")"#, r#"lower(t0."id")"#, r#"(SELECT 1)"#]
     {
@@ -719,7 +721,12 @@ fn depth_is_limited_before_the_stack_ends() {
         let more = r#" OR t0."a" = ?"#.repeat(links);
         after_find(&format!(r#" AND (t0."a" = ?{more})"#))
     };
-    accepts(&deep(480), &[0]);
+    accepts(&deep(280), &[0]);
+    let subqueries: String = (1..=140)
+        .map(|n| format!(r#"EXISTS (SELECT 1 FROM "lines" AS t{n} WHERE t{n}."Org" = ? AND ("#))
+        .collect();
+    let sql = after_find(&format!(" AND ({subqueries}1 = 0{})", "))".repeat(140)));
+    accepts(&sql, &(0..=140).collect::<Vec<_>>());
     refuses(&deep(100_000), "nests too deep");
     accepts(&chain(400), &[0]);
     refuses(&chain(100_000), "too long to judge");

@@ -63,6 +63,7 @@ pub use row::{RowReader, RowWriter};
 pub use schema::Schema;
 pub use value::{ColumnValue, NotNull, TextEnum};
 
+pub(crate) use ddl::{create_table, organization_type, storage_class, table_statements};
 pub(crate) use row::{StoreRow, Witness, read_organization};
 pub(crate) use value::{Codec, Value, encode_text};
 

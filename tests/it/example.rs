@@ -18,9 +18,11 @@ async fn nothing_crosses_in_the_isolation_example() {
     }
 
     let attacks = attacks::play(&mut world).await.unwrap();
-    assert!(attacks.len() >= 38, "{} attacks were played", attacks.len());
+    assert!(attacks.len() >= 44, "{} attacks were played", attacks.len());
     for attack in &attacks {
-        assert!(attack.held(), "{attack:#?}");
+        let (name, wall, seen) = (attack.name, attack.wall(), attack.seen());
+        let (untouched, blind) = (attack.untouched(), attack.blind());
+        assert!(attack.held(), "{name}: {wall:?}, {seen}, {untouched}, {blind:?}, {attack:#?}");
     }
 
     for tenant in world.tenants() {

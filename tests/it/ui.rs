@@ -25,7 +25,6 @@ mod pass {
     mod delete_without_rows;
     mod delete_without_scope;
     mod draft_escapes_its_closure;
-    mod executor_of_ones_own;
     mod exists_along_a_plain_column;
     mod exists_in_another_table;
     mod filter_by_a_column_of_another_table;
@@ -93,7 +92,6 @@ mod pass {
     mod tenant_table_registered_as_global;
     mod transaction_dropped;
     mod unique_with_the_tenant_column;
-    mod update_a_global_table_from_a_scope;
     mod update_without_rows;
     mod update_without_scope;
     mod write_a_global_table_from_a_scope;

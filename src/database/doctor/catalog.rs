@@ -152,8 +152,14 @@ impl Catalog {
             rows::<ColumnRow>(connection, COLUMNS).await?
         {
             if let Some(table) = find(&mut tables, &table) {
-                let column =
-                    Column { name, declared, not_null: not_null != 0, default, key, computed: hidden != 0 };
+                let column = Column {
+                    name,
+                    declared,
+                    not_null: not_null != 0,
+                    default,
+                    key,
+                    computed: hidden != 0,
+                };
                 table.columns.push(column);
             }
         }
@@ -192,8 +198,9 @@ impl Catalog {
                     }
                 }
                 "index" => {
-                    let index = find(&mut tables, &table)
-                        .and_then(|table| table.indexes.iter_mut().find(|index| index.name == name));
+                    let index = find(&mut tables, &table).and_then(|table| {
+                        table.indexes.iter_mut().find(|index| index.name == name)
+                    });
                     if let Some(index) = index {
                         index.sql = Some(sql);
                     }
@@ -219,7 +226,8 @@ impl Catalog {
         {
             // Without a column, the reference is to the primary key of the target.
             let theirs = theirs.or_else(|| {
-                let target = tables.iter().find(|table| table.name.eq_ignore_ascii_case(&target))?;
+                let target =
+                    tables.iter().find(|table| table.name.eq_ignore_ascii_case(&target))?;
                 target.key().nth(usize::try_from(seq).ok()?).map(ToOwned::to_owned)
             });
             let pair = (ours, theirs.unwrap_or_default());
@@ -227,7 +235,13 @@ impl Catalog {
             match table.references.last_mut().filter(|reference| reference.id == id) {
                 Some(reference) => reference.pairs.push(pair),
                 None => {
-                    table.references.push(ForeignKey { id, target, pairs: vec![pair], on_update, on_delete });
+                    table.references.push(ForeignKey {
+                        id,
+                        target,
+                        pairs: vec![pair],
+                        on_update,
+                        on_delete,
+                    });
                 }
             }
         }
@@ -315,7 +329,8 @@ impl Index {
 /// Whether two lists hold the same names in any order.
 pub(super) fn same_set<A: AsRef<str>, B: AsRef<str>>(a: &[A], b: &[B]) -> bool {
     a.len() == b.len()
-        && a.iter().all(|name| b.iter().any(|other| name.as_ref().eq_ignore_ascii_case(other.as_ref())))
+        && a.iter()
+            .all(|name| b.iter().any(|other| name.as_ref().eq_ignore_ascii_case(other.as_ref())))
 }
 
 fn find<'t>(tables: &'t mut [Table], name: &str) -> Option<&'t mut Table> {

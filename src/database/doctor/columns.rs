@@ -27,8 +27,7 @@ pub(super) fn examine(examined: &mut Examined<'_>) {
     for column in &table.columns {
         let is_declared = definition.columns().iter().any(|known| is_named(known.name(), column))
             || definition.tenant_column().is_some_and(|tenant| is_named(tenant, column));
-        let has_value =
-            column.default.is_some() || column.computed || table.is_rowid_alias(column);
+        let has_value = column.default.is_some() || column.computed || table.is_rowid_alias(column);
         if !is_declared && column.not_null && !has_value {
             examined.find(
                 &rules::COLUMN_REQUIRED,
@@ -80,7 +79,8 @@ fn shape(examined: &mut Examined<'_>) {
             Cure::Rebuild,
         );
     }
-    let counts = text.has_autoincrement() || table.columns.iter().any(|column| table.is_rowid_alias(column));
+    let counts =
+        text.has_autoincrement() || table.columns.iter().any(|column| table.is_rowid_alias(column));
     if is_tenant && counts {
         examined.find(
             &rules::SHARED_SEQUENCE,
@@ -96,11 +96,20 @@ fn key(examined: &mut Examined<'_>) {
     let declared: Vec<&str> = definition
         .tenant_column()
         .into_iter()
-        .chain(definition.columns().iter().filter(|column| column.is_key()).map(ColumnDefinition::name))
+        .chain(
+            definition
+                .columns()
+                .iter()
+                .filter(|column| column.is_key())
+                .map(ColumnDefinition::name),
+        )
         .collect();
     let found: Vec<&str> = table.key().collect();
-    let says = || format!("the primary key is ({}), declared is ({})", found.join(", "), declared.join(", "));
-    let begins = |tenant: &str| found.first().is_some_and(|first| first.eq_ignore_ascii_case(tenant));
+    let says = || {
+        format!("the primary key is ({}), declared is ({})", found.join(", "), declared.join(", "))
+    };
+    let begins =
+        |tenant: &str| found.first().is_some_and(|first| first.eq_ignore_ascii_case(tenant));
     match definition.tenant_column() {
         Some(_) if found.is_empty() => {
             examined.find(&rules::KEY_ABSENT, name, "the table has no primary key", Cure::Rebuild);
@@ -137,7 +146,8 @@ fn tenant_column(examined: &mut Examined<'_>, tenant: &'static str) {
     if !column.not_null {
         wrong(
             &rules::TENANT_NULLABLE,
-            "give every row an organization first: the remedy stops at a row that has none".to_owned(),
+            "give every row an organization first: the remedy stops at a row that has none"
+                .to_owned(),
         );
     }
     if let Some(default) = &column.default {
@@ -147,11 +157,16 @@ fn tenant_column(examined: &mut Examined<'_>, tenant: &'static str) {
     if stored_class(table, column) != Some(class) {
         wrong(
             &rules::TENANT_TYPE,
-            format!("the tenant column is declared `{}`, the schema needs `{class}`", column.declared),
+            format!(
+                "the tenant column is declared `{}`, the schema needs `{class}`",
+                column.declared
+            ),
         );
     }
     let Some(text) = &table.text else { return };
-    if let Some(collation) = text.column(tenant).and_then(|column| foreign_collation(column.collation())) {
+    if let Some(collation) =
+        text.column(tenant).and_then(|column| foreign_collation(column.collation()))
+    {
         let advice = format!("the tenant column has the collation {collation}");
         let finding = Finding::new(&rules::TENANT_COLLATION, examined.at(tenant))
             .with_severity(tenant_collation_severity(kind))
@@ -190,8 +205,11 @@ pub(super) fn foreign_collation(collation: Option<&str>) -> Option<&str> {
 fn global_columns(examined: &mut Examined<'_>) {
     let table = examined.table;
     for column in &table.columns {
-        let is_tenant_column =
-            examined.schema.tables().filter_map(|table| table.tenant_column()).any(|tenant| is_named(tenant, column));
+        let is_tenant_column = examined
+            .schema
+            .tables()
+            .filter_map(|table| table.tenant_column())
+            .any(|tenant| is_named(tenant, column));
         if is_tenant_column {
             examined.find(
                 &rules::GLOBAL_WITH_TENANT_COLUMN,
@@ -215,7 +233,11 @@ fn declared_column(examined: &mut Examined<'_>, declared: &ColumnDefinition, fou
         examined.find(
             &rules::COLUMN_STORAGE,
             object.clone(),
-            format!("the column is declared `{}`, the declaration stores {} as `{class}`", found.declared, noun(declared.kind())),
+            format!(
+                "the column is declared `{}`, the declaration stores {} as `{class}`",
+                found.declared,
+                noun(declared.kind())
+            ),
             Cure::Rebuild,
         );
     }
@@ -309,7 +331,9 @@ fn stores(table: &Table, column: &Column, kind: ColumnType) -> bool {
         (Some(class), _) => class == storage_class(kind),
         // NUMERIC keeps integers as they are, as BOOLEAN does; a DATETIME or DECIMAL is another
         // form than the declared one.
-        (None, ColumnType::Bool | ColumnType::I16 | ColumnType::I32 | ColumnType::I64) => !table.strict,
+        (None, ColumnType::Bool | ColumnType::I16 | ColumnType::I32 | ColumnType::I64) => {
+            !table.strict
+        }
         (None, _) => false,
     }
 }

@@ -22,7 +22,10 @@ pub(super) fn examine(examined: &mut Examined<'_>) {
 }
 
 /// The columns of a declared unique set, with the tenant column.
-pub(super) fn unique_columns(definition: &'static TableDefinition, columns: &[u16]) -> Vec<&'static str> {
+pub(super) fn unique_columns(
+    definition: &'static TableDefinition,
+    columns: &[u16],
+) -> Vec<&'static str> {
     definition
         .tenant_column()
         .into_iter()
@@ -41,7 +44,8 @@ fn is_declared_unique(definition: &'static TableDefinition, names: &[&str]) -> b
 fn organization(examined: &mut Examined<'_>, index: &Index) {
     let definition = examined.definition;
     let object = examined.under(&index.name);
-    let named: Vec<&str> = index.columns.iter().filter_map(|column| column.name.as_deref()).collect();
+    let named: Vec<&str> =
+        index.columns.iter().filter_map(|column| column.name.as_deref()).collect();
     if let Some(tenant) = definition.tenant_column() {
         let begins = index
             .columns
@@ -50,13 +54,25 @@ fn organization(examined: &mut Examined<'_>, index: &Index) {
             .is_some_and(|first| first.eq_ignore_ascii_case(tenant));
         let contains = named.iter().any(|name| name.eq_ignore_ascii_case(tenant));
         if index.unique && !contains {
-            let advice = format!("the unique set ({}) holds over all organizations", describe(index));
-            examined.find(&rules::UNIQUE_NOT_PER_ORGANIZATION, object, advice, replace(examined, index));
+            let advice =
+                format!("the unique set ({}) holds over all organizations", describe(index));
+            examined.find(
+                &rules::UNIQUE_NOT_PER_ORGANIZATION,
+                object,
+                advice,
+                replace(examined, index),
+            );
             return;
         }
         if !begins {
-            let advice = format!("the index ({}) does not begin with the tenant column", describe(index));
-            examined.find(&rules::INDEX_NOT_PER_ORGANIZATION, object, advice, replace(examined, index));
+            let advice =
+                format!("the index ({}) does not begin with the tenant column", describe(index));
+            examined.find(
+                &rules::INDEX_NOT_PER_ORGANIZATION,
+                object,
+                advice,
+                replace(examined, index),
+            );
             return;
         }
     }
@@ -89,8 +105,11 @@ fn drop_index(index: &Index) -> String {
 }
 
 fn describe(index: &Index) -> String {
-    let columns: Vec<&str> =
-        index.columns.iter().map(|column| column.name.as_deref().unwrap_or("an expression")).collect();
+    let columns: Vec<&str> = index
+        .columns
+        .iter()
+        .map(|column| column.name.as_deref().unwrap_or("an expression"))
+        .collect();
     let partial = if index.partial { " where a condition holds" } else { "" };
     format!("{}{partial}", columns.join(", "))
 }
@@ -110,7 +129,8 @@ fn collations(examined: &mut Examined<'_>, index: &Index) {
             continue;
         }
         let advice = format!("the index compares `{name}` by the collation {collation}");
-        let is_tenant = definition.tenant_column().is_some_and(|tenant| tenant.eq_ignore_ascii_case(name));
+        let is_tenant =
+            definition.tenant_column().is_some_and(|tenant| tenant.eq_ignore_ascii_case(name));
         let is_text = definition.columns().iter().any(|known| {
             known.name().eq_ignore_ascii_case(name) && storage_class(known.kind()) == "TEXT"
         });
@@ -126,7 +146,8 @@ fn collations(examined: &mut Examined<'_>, index: &Index) {
         };
         if is_tenant {
             let unique = if index.unique { Severity::Fatal } else { Severity::Warning };
-            let severity = unique.max(tenant_collation_severity(examined.schema.organization_kind()));
+            let severity =
+                unique.max(tenant_collation_severity(examined.schema.organization_kind()));
             let finding = Finding::new(&rules::TENANT_COLLATION, object)
                 .with_severity(severity)
                 .with_advice(advice);
@@ -146,8 +167,11 @@ fn declared_uniques(examined: &mut Examined<'_>) {
         }
         let list = names.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
         let index = format!("{}_key", [&[definition.name()], names.as_slice()].concat().join("_"));
-        let statement =
-            format!("CREATE UNIQUE INDEX {} ON {} ({list})", quoted(&index), quoted(definition.name()));
+        let statement = format!(
+            "CREATE UNIQUE INDEX {} ON {} ({list})",
+            quoted(&index),
+            quoted(definition.name())
+        );
         examined.find(
             &rules::UNIQUE_ABSENT,
             examined.under(&names.join(",")),

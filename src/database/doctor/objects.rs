@@ -9,8 +9,7 @@ use crate::table::{Schema, TableDefinition};
 
 pub(super) fn examine(catalog: &Catalog, schema: &Schema) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let undeclared =
-        catalog.tables.iter().filter(|table| declared(schema, &table.name).is_none());
+    let undeclared = catalog.tables.iter().filter(|table| declared(schema, &table.name).is_none());
     for table in undeclared {
         outside_table(schema, table, &mut findings);
     }
@@ -28,7 +27,9 @@ fn declared(schema: &Schema, name: &str) -> Option<&'static TableDefinition> {
 /// A table that the schema does not know.
 fn outside_table(schema: &Schema, table: &Table, findings: &mut Vec<Finding>) {
     for reference in &table.references {
-        let Some(tenant) = declared(schema, &reference.target).and_then(TableDefinition::tenant_column) else {
+        let Some(tenant) =
+            declared(schema, &reference.target).and_then(TableDefinition::tenant_column)
+        else {
             continue;
         };
         let ours: Vec<&str> = reference.pairs.iter().map(|(ours, _)| ours.as_str()).collect();
@@ -113,9 +114,8 @@ fn readers<'c>(
         .map(|table| (table.name.as_str(), table.sql.as_str(), "table"));
     let mut candidates: Vec<_> = views.chain(virtuals).collect();
     let mut readers = Vec::new();
-    while let Some(at) = candidates
-        .iter()
-        .position(|(_, sql, _)| reached.iter().any(|name| mentions(sql, name)))
+    while let Some(at) =
+        candidates.iter().position(|(_, sql, _)| reached.iter().any(|name| mentions(sql, name)))
     {
         let (name, _, kind) = candidates.swap_remove(at);
         reached.push(name);
@@ -151,7 +151,8 @@ fn elsewhere(catalog: &Catalog, schema: &Schema, object: &Elsewhere, findings: &
         .with_advice(format!("a {} of the same name lies in `{}`", object.kind, object.schema));
     if is_temporary {
         let kind = if object.kind == "view" { "VIEW" } else { "TABLE" };
-        finding = finding.with_remedy(vec![format!("DROP {kind} IF EXISTS temp.{}", quoted(&object.name))]);
+        finding = finding
+            .with_remedy(vec![format!("DROP {kind} IF EXISTS temp.{}", quoted(&object.name))]);
     } else {
         finding = finding.with_remedy(vec![format!("DETACH DATABASE {}", quoted(&object.schema))]);
     }

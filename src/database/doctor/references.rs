@@ -28,7 +28,12 @@ pub(super) fn examine(examined: &mut Examined<'_>) {
                 "no foreign key holds the declared reference to `{}`; rows that refer to nothing have to be mended first",
                 declared.target().name()
             );
-            examined.find(&rules::REFERENCE_ABSENT, examined.under(&ours.join(",")), advice, Cure::Rebuild);
+            examined.find(
+                &rules::REFERENCE_ABSENT,
+                examined.under(&ours.join(",")),
+                advice,
+                Cure::Rebuild,
+            );
         }
     }
 }
@@ -60,13 +65,18 @@ fn has_pair(reference: &ForeignKey, ours: &str, theirs: &str) -> bool {
 
 /// Whether the reference stays inside the organization, or leads to a table without one.
 fn is_per_organization(examined: &Examined<'_>, reference: &ForeignKey) -> bool {
-    let Some(target) = declared_target(examined, reference).and_then(TableDefinition::tenant_column) else {
+    let Some(target) =
+        declared_target(examined, reference).and_then(TableDefinition::tenant_column)
+    else {
         return true;
     };
     examined.definition.tenant_column().is_some_and(|tenant| has_pair(reference, tenant, target))
 }
 
-fn declared_target(examined: &Examined<'_>, reference: &ForeignKey) -> Option<&'static TableDefinition> {
+fn declared_target(
+    examined: &Examined<'_>,
+    reference: &ForeignKey,
+) -> Option<&'static TableDefinition> {
     examined.schema.tables().find(|table| table.name().eq_ignore_ascii_case(&reference.target))
 }
 
@@ -84,7 +94,9 @@ fn found(examined: &mut Examined<'_>, reference: &ForeignKey) {
         let (rule, advice) = match definition.tenant_column() {
             Some(tenant) => (
                 &rules::REFERENCE_NOT_PER_ORGANIZATION,
-                format!("the foreign key to `{target}` does not pair `{tenant}` with the tenant column there"),
+                format!(
+                    "the foreign key to `{target}` does not pair `{tenant}` with the tenant column there"
+                ),
             ),
             None => (
                 &rules::OUTSIDE_REFERENCE,
@@ -119,7 +131,8 @@ fn found(examined: &mut Examined<'_>, reference: &ForeignKey) {
             examined.find(&rules::REFERENCE_UNDECLARED, object, advice, Cure::Advice);
         }
         Some(_) => {
-            let theirs: Vec<&str> = reference.pairs.iter().map(|(_, theirs)| theirs.as_str()).collect();
+            let theirs: Vec<&str> =
+                reference.pairs.iter().map(|(_, theirs)| theirs.as_str()).collect();
             let has_key =
                 examined.catalog.table(target).is_none_or(|target| target.has_unique(&theirs));
             if declared_target.is_some() && !has_key {

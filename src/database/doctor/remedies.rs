@@ -96,7 +96,13 @@ fn transfer(
     if let Some(tenant) = definition.tenant_column() {
         columns.push(quoted(tenant));
         values.push(match table.column(tenant) {
-            Some(column) => organization(table, column, kind),
+            Some(column) => {
+                let stored = stored_class(table, column);
+                if kind == OrganizationKind::Uuid && stored != Some("BLOB") {
+                    cautions.push(uuid_caution(tenant));
+                }
+                organization(table, column, kind)
+            }
             None => {
                 cautions.push(format!(
                     "bind `:organization` to the organization that gets the rows ({})",
@@ -120,7 +126,10 @@ fn transfer(
             None if column.is_nullable() => "NULL".to_owned(),
             None => {
                 let parameter = parameter(column.name());
-                cautions.push(format!("bind `{parameter}` to the value of `{}` in the present rows", column.name()));
+                cautions.push(format!(
+                    "bind `{parameter}` to the value of `{}` in the present rows",
+                    column.name()
+                ));
                 parameter
             }
         });
@@ -133,7 +142,12 @@ fn transfer(
         .columns
         .iter()
         .filter(|column| column.computed)
-        .filter(|column| !definition.columns().iter().any(|known| known.name().eq_ignore_ascii_case(&column.name)))
+        .filter(|column| {
+            !definition
+                .columns()
+                .iter()
+                .any(|known| known.name().eq_ignore_ascii_case(&column.name))
+        })
         .map(|column| format!("`{}`", column.name))
         .collect();
     if !dropped.is_empty() {
@@ -187,7 +201,9 @@ fn conversion(table: &Table, found: &Column, declared: &ColumnDefinition) -> Str
         }
         ColumnType::Timestamp => timestamp(&name),
         ColumnType::Uuid => {
-            format!("CASE typeof({name}) WHEN 'text' THEN coalesce(unhex({name}, '-'), {name}) ELSE {name} END")
+            format!(
+                "CASE typeof({name}) WHEN 'text' THEN coalesce(unhex({name}, '-'), {name}) ELSE {name} END"
+            )
         }
         ColumnType::Decimal
         | ColumnType::F64
@@ -220,7 +236,11 @@ fn timestamp(name: &str) -> String {
     )
 }
 
-fn conversion_caution(table: &Table, found: &Column, declared: &ColumnDefinition) -> Option<String> {
+fn conversion_caution(
+    table: &Table,
+    found: &Column,
+    declared: &ColumnDefinition,
+) -> Option<String> {
     let stored = stored_class(table, found);
     let name = declared.name();
     match declared.kind() {
@@ -234,8 +254,13 @@ fn conversion_caution(table: &Table, found: &Column, declared: &ColumnDefinition
             "`{name}`: values are taken as they read and multiplied by 10^{}; one with more decimals stops the remedy",
             declared.decimals()
         )),
+        ColumnType::Uuid if stored != Some("BLOB") => Some(uuid_caution(name)),
         _ => None,
     }
+}
+
+fn uuid_caution(name: &str) -> String {
+    format!("`{name}`: texts become 16 bytes by `unhex`, which SQLite has from 3.41 on")
 }
 
 /// Indexes that the declaration does not name, each inside the organization.
@@ -258,14 +283,20 @@ fn kept_indexes(
     let mut statements = Vec::new();
     for index in table.indexes.iter().filter(|index| index.origin != Origin::Key) {
         let Some(columns) = index_columns(definition, index) else {
-            cautions.push(format!("index `{}`, of an expression or a condition, is left out", index.name));
+            cautions.push(format!(
+                "index `{}`, of an expression or a condition, is left out",
+                index.name
+            ));
             continue;
         };
         let is_declared = uniques.iter().any(|unique| same_set(unique, &columns))
             || (!index.unique && declared.iter().any(|declared| *declared == columns));
         let exists = columns.iter().all(|name| {
             definition.tenant_column() == Some(name)
-                || definition.columns().iter().any(|column| column.name().eq_ignore_ascii_case(name))
+                || definition
+                    .columns()
+                    .iter()
+                    .any(|column| column.name().eq_ignore_ascii_case(name))
                 || table.column(name).is_some_and(|column| !column.computed)
         });
         if !is_declared && exists {
@@ -277,23 +308,32 @@ fn kept_indexes(
 
 /// The columns of the index, with the tenant column in front; `None` where it has an expression
 /// or a condition.
-fn index_columns<'i>(definition: &'static TableDefinition, index: &'i Index) -> Option<Vec<&'i str>> {
+fn index_columns<'i>(
+    definition: &'static TableDefinition,
+    index: &'i Index,
+) -> Option<Vec<&'i str>> {
     let names = index.names().filter(|_| !index.partial)?;
     let tenant = definition.tenant_column();
-    let others =
-        names.into_iter().filter(|name| tenant.is_none_or(|tenant| !name.eq_ignore_ascii_case(tenant)));
+    let others = names
+        .into_iter()
+        .filter(|name| tenant.is_none_or(|tenant| !name.eq_ignore_ascii_case(tenant)));
     Some(tenant.into_iter().chain(others).collect())
 }
 
 /// The statement that makes the same index inside each organization.
-pub(super) fn per_organization(definition: &'static TableDefinition, index: &Index) -> Option<String> {
+pub(super) fn per_organization(
+    definition: &'static TableDefinition,
+    index: &Index,
+) -> Option<String> {
     let columns = index_columns(definition, index)?;
     let list = columns.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
     let unique = if index.unique { "UNIQUE " } else { "" };
     let name = match index.origin {
         Origin::Statement => index.name.clone(),
         // Names that begin with sqlite_ belong to the store.
-        Origin::Constraint | Origin::Key => format!("{}_{}_key", definition.name(), columns.join("_")),
+        Origin::Constraint | Origin::Key => {
+            format!("{}_{}_key", definition.name(), columns.join("_"))
+        }
     };
     Some(format!(
         "CREATE {unique}INDEX IF NOT EXISTS {} ON {} ({list})",
@@ -311,14 +351,17 @@ fn kept_triggers(
 ) -> Vec<String> {
     let mut statements = Vec::new();
     let triggers = catalog.programs.iter().filter(|program| {
-        program.kind == "trigger" && !program.temporary && program.table.eq_ignore_ascii_case(&table.name)
+        program.kind == "trigger"
+            && !program.temporary
+            && program.table.eq_ignore_ascii_case(&table.name)
     });
     for trigger in triggers {
         let object = format!("{}/{}", trigger.table, trigger.name);
         if accepted.iter().any(|acceptance| acceptance.covers(rules::TRIGGER.code, &object)) {
             statements.push(trigger.sql.clone());
         } else {
-            cautions.push(format!("trigger `{}`, which is not accepted, is left out", trigger.name));
+            cautions
+                .push(format!("trigger `{}`, which is not accepted, is left out", trigger.name));
         }
     }
     statements
@@ -331,7 +374,9 @@ pub(super) fn quoted(name: &str) -> String {
 
 /// The parameter that stands for a column's value in the rows that are there.
 pub(super) fn parameter(column: &str) -> String {
-    let plain: String =
-        column.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
+    let plain: String = column
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' })
+        .collect();
     format!(":{plain}")
 }

@@ -199,16 +199,19 @@ impl Report {
             .iter()
             .filter(|acceptance| {
                 let of_other_store = acceptance.code.starts_with("postgres-");
-                let unseen = !deep && rules::NEED_ROWS.iter().any(|rule| rule.code == acceptance.code);
+                let unseen =
+                    !deep && rules::NEED_ROWS.iter().any(|rule| rule.code == acceptance.code);
                 !of_other_store
                     && !unseen
                     && !all.iter().any(|finding| acceptance.covers(finding.code, &finding.object))
             })
             .map(|acceptance| {
-                Finding::new(&rules::ACCEPTANCE_UNUSED, acceptance.object.clone()).with_advice(format!(
-                    "nothing of code `{}` was found on `{}`: remove the acceptance",
-                    acceptance.code, acceptance.object
-                ))
+                Finding::new(&rules::ACCEPTANCE_UNUSED, acceptance.object.clone()).with_advice(
+                    format!(
+                        "nothing of code `{}` was found on `{}`: remove the acceptance",
+                        acceptance.code, acceptance.object
+                    ),
+                )
             })
             .collect::<Vec<_>>();
         let (accepted, mut findings): (Vec<_>, Vec<_>) = all.into_iter().partition(covered);
@@ -248,17 +251,24 @@ impl Report {
         if fatal.is_empty() {
             return None;
         }
-        let mut text = format!("the doctor finds the database unsafe: {}", count(fatal.len(), "fatal finding"));
+        let mut text = format!(
+            "the doctor finds the database unsafe: {}",
+            count(fatal.len(), "fatal finding")
+        );
         for finding in &fatal {
-            text.push_str(&format!("\n  {} on `{}`: {}", finding.code, finding.object, finding.gain));
+            text.push_str(&format!(
+                "\n  {} on `{}`: {}",
+                finding.code, finding.object, finding.gain
+            ));
         }
         for remedy in Remedy::group(fatal.iter().copied()) {
-            text.push_str(&format!("\n  remedy for {}:", remedy.objects()));
-            for note in &remedy.notes {
-                text.push_str(&format!(" {note}."));
-            }
-            for statement in remedy.statements {
-                text.push_str(&format!(" {statement};"));
+            text.push_str(&format!(
+                "\n  remedy for {}: {}",
+                remedy.objects(),
+                remedy.notes.join("; ")
+            ));
+            if !remedy.statements.is_empty() {
+                text.push_str(&format!("\n    {};", remedy.statements.join("; ")));
             }
         }
         Some(Error::unconfigured(text))
@@ -289,12 +299,19 @@ impl fmt::Display for Report {
         f.write_str("\n\n")?;
         let rows = || self.findings.iter().chain(&self.accepted);
         let code = rows().map(|finding| finding.code.len()).max().unwrap_or(0).max("code".len());
-        let object =
-            rows().map(|finding| finding.object.chars().count()).max().unwrap_or(0).max("object".len());
+        let object = rows()
+            .map(|finding| finding.object.chars().count())
+            .max()
+            .unwrap_or(0)
+            .max("object".len());
         writeln!(f, "severity  {:code$}  {:object$}  gain", "code", "object")?;
         for finding in &self.findings {
             let (severity, gain) = (finding.severity, &finding.gain);
-            writeln!(f, "{severity:8}  {:code$}  {:object$}  {gain}", finding.code, finding.object)?;
+            writeln!(
+                f,
+                "{severity:8}  {:code$}  {:object$}  {gain}",
+                finding.code, finding.object
+            )?;
         }
         for finding in &self.accepted {
             let gain = &finding.gain;
@@ -342,13 +359,20 @@ impl<'r> Remedy<'r> {
                 }
             };
             group.findings.push(finding);
-            for note in [finding.advice.as_str(), finding.caution.as_str()] {
-                if !note.is_empty() && !group.notes.contains(&note) {
-                    group.notes.push(note);
-                }
+            group.note(&finding.advice);
+        }
+        for group in &mut groups {
+            for finding in group.findings.clone() {
+                group.note(&finding.caution);
             }
         }
         groups
+    }
+
+    fn note(&mut self, note: &'r str) {
+        if !note.is_empty() && !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
     }
 
     fn objects(&self) -> String {

@@ -26,7 +26,8 @@ pub(super) async fn examine_table(
 ) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     let name = definition.name();
-    if let Some(tenant) = definition.tenant_column().filter(|tenant| table.column(tenant).is_some()) {
+    if let Some(tenant) = definition.tenant_column().filter(|tenant| table.column(tenant).is_some())
+    {
         let condition = organization_condition(&quoted(tenant), schema.organization_kind());
         let rows = count(connection, name, &condition).await?;
         if rows > 0 {
@@ -51,7 +52,9 @@ pub(super) async fn examine_table(
         let target = reference.target();
         let pairs = references::pairs(definition, reference);
         let complete = pairs.iter().all(|(ours, _)| table.column(ours).is_some());
-        let Some(condition) = dangling_condition(target, &pairs).filter(|_| complete) else { continue };
+        let Some(condition) = dangling_condition(target, &pairs).filter(|_| complete) else {
+            continue;
+        };
         // A target that lacks a column, or does not exist, has findings of its own.
         let Ok(rows) = count(connection, name, &condition).await else { continue };
         if rows > 0 {
@@ -68,11 +71,18 @@ pub(super) async fn examine_table(
 
 /// The file as a whole. A file too damaged to be checked has that for a finding.
 pub(super) async fn examine_file(connection: &mut SqliteConnection) -> Result<Vec<Finding>> {
-    let messages: Vec<String> = match catalog::rows::<(String,)>(connection, "PRAGMA integrity_check(20)").await {
-        Ok(rows) => rows.into_iter().map(|(message,)| message).filter(|message| message != "ok").collect(),
-        Err(error) if error.kind() == ErrorKind::Corrupt => vec!["the check itself failed".to_owned()],
-        Err(error) => return Err(error),
-    };
+    let messages: Vec<String> =
+        match catalog::rows::<(String,)>(connection, "PRAGMA integrity_check(20)").await {
+            Ok(rows) => rows
+                .into_iter()
+                .map(|(message,)| message)
+                .filter(|message| message != "ok")
+                .collect(),
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                vec!["the check itself failed".to_owned()]
+            }
+            Err(error) => return Err(error),
+        };
     if messages.is_empty() {
         return Ok(Vec::new());
     }
@@ -103,7 +113,9 @@ fn organization_condition(tenant: &str, kind: OrganizationKind) -> String {
             "typeof({tenant}) = 'text' AND length(CAST({tenant} AS BLOB)) BETWEEN 1 AND 64 AND {tenant} NOT GLOB '*[^A-Za-z0-9_.-]*' AND {tenant} NOT GLOB '.*' AND {tenant} NOT GLOB '*.'"
         ),
         OrganizationKind::Uuid => {
-            format!("typeof({tenant}) = 'blob' AND length({tenant}) = 16 AND {tenant} <> zeroblob(16)")
+            format!(
+                "typeof({tenant}) = 'blob' AND length({tenant}) = 16 AND {tenant} <> zeroblob(16)"
+            )
         }
     };
     format!("({sound}) IS NOT TRUE")
@@ -121,8 +133,10 @@ fn value_condition(column: &ColumnDefinition) -> String {
         }
         ColumnType::Decimal | ColumnType::I64 | ColumnType::Timestamp => typed("integer", ""),
         ColumnType::Enum(variants) => {
-            let variants: Vec<String> =
-                variants.iter().map(|variant| format!("'{}'", variant.replace('\'', "''"))).collect();
+            let variants: Vec<String> = variants
+                .iter()
+                .map(|variant| format!("'{}'", variant.replace('\'', "''")))
+                .collect();
             typed("text", &format!(" AND {name} IN ({})", variants.join(", ")))
         }
         ColumnType::F64 => typed("real", ""),
@@ -133,7 +147,8 @@ fn value_condition(column: &ColumnDefinition) -> String {
         ColumnType::Text => typed("text", &format!(" AND instr({name}, char(0)) = 0")),
         ColumnType::Uuid => typed("blob", &format!(" AND length({name}) = 16")),
     };
-    let null = if column.is_nullable() { format!("{name} IS NOT NULL AND ") } else { String::new() };
+    let null =
+        if column.is_nullable() { format!("{name} IS NOT NULL AND ") } else { String::new() };
     format!("{null}({sound}) IS NOT TRUE")
 }
 

@@ -50,7 +50,9 @@ impl TableText {
         self.tokens
             .windows(3)
             .filter_map(|window| match window {
-                [on, conflict, resolution] if is(on, "ON") && is(conflict, "CONFLICT") => word(resolution),
+                [on, conflict, resolution] if is(on, "ON") && is(conflict, "CONFLICT") => {
+                    word(resolution)
+                }
                 _ => None,
             })
             .filter(|resolution| !resolution.eq_ignore_ascii_case("ABORT"))
@@ -157,7 +159,10 @@ fn tokens(sql: &str) -> Option<Vec<Token>> {
     let odd = tokens.iter().any(|token| {
         matches!(
             token,
-            Token::Backslash | Token::Char(_) | Token::DollarQuotedString(_) | Token::Placeholder(_)
+            Token::Backslash
+                | Token::Char(_)
+                | Token::DollarQuotedString(_)
+                | Token::Placeholder(_)
         )
     });
     (!odd).then_some(tokens)

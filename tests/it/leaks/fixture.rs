@@ -310,3 +310,11 @@ pub(crate) async fn in_two_worlds(program: impl AsyncFn(&World) -> Vec<String>) 
     assert!(!format!("{beside:?}").contains(TAINT), "{beside:?}");
     beside
 }
+
+/// The test of this name in a process of its own; `module` is its `module_path!()`.
+pub(crate) fn again(module: &str, test: &str) -> std::process::Command {
+    let path = module.split_once("::").map_or(module, |(_, path)| path);
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", &format!("{path}::{test}"), "--nocapture", "--test-threads=1"]);
+    command
+}

@@ -334,7 +334,7 @@ fn l43_the_tenant_column_is_no_column_under_any_case_or_quoting() {
     for name in ["organization_id", "Organization_ID", "ORGANIZATION_ID", "rowid", "OID", "_rowid_", "CTID"] {
         assert!(
             refuses_to_declare(move || {
-                TableDefinition::tenant(
+                let _ = TableDefinition::tenant(
                     "orders",
                     "organization_id",
                     columns(&[ColumnDefinition::of::<i64>("id").key(), ColumnDefinition::of::<Uuid>(name)]),
@@ -346,13 +346,13 @@ fn l43_the_tenant_column_is_no_column_under_any_case_or_quoting() {
     for name in ["organization_id\"", "x\" = \"x", "a`b", "a'b", "a\\b", "a\nb", "", "\u{7f}"] {
         assert!(
             refuses_to_declare(move || {
-                ColumnDefinition::new(name, ColumnType::I64, false);
+                let _ = ColumnDefinition::new(name, ColumnType::I64, false);
             }),
             "{name:?}"
         );
         assert!(
             refuses_to_declare(move || {
-                TableDefinition::tenant("orders", name, columns(&[ColumnDefinition::of::<i64>("id").key()]));
+                let _ = TableDefinition::tenant("orders", name, columns(&[ColumnDefinition::of::<i64>("id").key()]));
             }),
             "{name:?}"
         );

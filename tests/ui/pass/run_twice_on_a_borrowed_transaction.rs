@@ -3,9 +3,9 @@
 include!("../tables.rs");
 
 async fn twice(scope: &TenantScope, tx: &mut Transaction) -> Result<i64> {
-    let placed = Order::select(scope).count(&mut *tx).await?;
-    let known = Customer::select(scope).count(tx).await?;
-    Ok(placed + known)
+    let orders = Order::select(scope).count(&mut *tx).await?;
+    let customers = Customer::select(scope).count(tx).await?;
+    Ok(orders + customers)
 }
 
 fn main() {}

@@ -1,0 +1,409 @@
+//! What the database itself may do wrong: L03, L15, L21, L33, L50, L70, L71, L73 to L75.
+
+use sqlx::Connection as _;
+use tenantry::table::{Dialect, Schema};
+use tenantry::{Database, ErrorKind, OrganizationId};
+
+use super::fixture::*;
+
+/// Opens a database that was made by these statements, with the schema of one table.
+async fn opened(ddl: &str, schema: Schema) -> tenantry::Result<Database> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("legacy.db");
+    run_raw(&path, ddl).await.unwrap();
+    let (_, issuer) = people();
+    let opened = builder(&issuer).connect(&url(&path), schema).await;
+    std::mem::forget(dir);
+    opened
+}
+
+async fn refused(ddl: &str, schema: Schema) {
+    match opened(ddl, schema).await {
+        Err(error) => assert_eq!(error.kind(), ErrorKind::Unconfigured, "{error:?}"),
+        Ok(_) => panic!("a database made by `{ddl}` was opened"),
+    }
+}
+
+fn employees_alone() -> Schema {
+    Schema::new().tenant::<Employee>()
+}
+
+const ORGANIZATION: &str = "organization_id BLOB NOT NULL CHECK (length(organization_id) = 16 AND organization_id <> zeroblob(16))";
+const REFERENCE: &str = "FOREIGN KEY (organization_id, boss) REFERENCES employees (organization_id, id)";
+
+fn employees_ddl(organization: &str, more: &str, reference: &str) -> String {
+    format!(
+        "CREATE TABLE employees ({organization}, id INTEGER NOT NULL, name TEXT NOT NULL, boss INTEGER, \
+         PRIMARY KEY (organization_id, id), {more} {reference}) STRICT, WITHOUT ROWID; \
+         CREATE INDEX employees_boss_idx ON employees (organization_id, boss)"
+    )
+}
+
+/// The counterpart of the refusals below: the same table without their defects is opened.
+#[tokio::test]
+async fn a_sound_table_made_elsewhere_is_opened() {
+    let ddl = employees_ddl(ORGANIZATION, "", REFERENCE);
+    let _ = opened(&ddl, employees_alone()).await.unwrap();
+}
+
+#[tokio::test]
+async fn l03_a_view_in_the_place_of_a_table_is_refused() {
+    refused(
+        "CREATE TABLE everything (organization_id BLOB, id INTEGER, name TEXT, boss INTEGER); \
+         CREATE VIEW employees AS SELECT x'0000000000000000000000000000000a' AS organization_id, id, name, boss FROM everything",
+        employees_alone(),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn l73_a_constraint_that_replaces_rows_is_refused() {
+    refused(&employees_ddl(ORGANIZATION, "UNIQUE (name) ON CONFLICT REPLACE,", REFERENCE), employees_alone()).await;
+    let in_key = employees_ddl(ORGANIZATION, "", REFERENCE)
+        .replace("PRIMARY KEY (organization_id, id)", "PRIMARY KEY (organization_id, id) ON CONFLICT REPLACE");
+    refused(&in_key, employees_alone()).await;
+    // A plain unique key over all organizations tells of other organizations' values.
+    refused(&employees_ddl(ORGANIZATION, "UNIQUE (name),", REFERENCE), employees_alone()).await;
+}
+
+#[tokio::test]
+async fn l74_a_table_without_its_tenant_column_is_refused() {
+    refused(
+        "CREATE TABLE employees (id INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL, boss INTEGER REFERENCES employees (id)) STRICT, WITHOUT ROWID",
+        employees_alone(),
+    )
+    .await;
+}
+
+/// SQLite reads a name that it does not know, in double quotes, as a string: an organization of
+/// that name would match every row. Qualified names have no such reading.
+#[tokio::test]
+async fn l74_a_tenant_column_that_disappears_matches_no_row() {
+    use tenantry::id::OrganizationKind;
+    let (directory, issuer) = people();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("text.db");
+    let named = OrganizationId::from_text("organization_id").unwrap();
+    directory.add_member(&named, &ann(), tenantry::scope::Role::Member);
+    let schema = Schema::new().tenant::<Customer>().organizations(OrganizationKind::Text);
+    let db = builder(&issuer).connect(&url(&path), schema).await.unwrap();
+    db.create_tables().await.unwrap();
+    let scope = issuer.enter(&ann(), &named).await.unwrap();
+    assert_eq!(Customer::select(&scope).count(&db).await.unwrap(), 0);
+    run_raw(
+        &path,
+        "DROP TABLE customers; CREATE TABLE customers (id INTEGER PRIMARY KEY, name TEXT, token TEXT); \
+         INSERT INTO customers VALUES (1, 'TAINT', 'TAINT')",
+    )
+    .await
+    .unwrap();
+    for told in [
+        seen(Customer::select(&scope).fetch_all(&db).await),
+        seen(Customer::find(&scope, 1).fetch_one(&db).await),
+        seen(Customer::select(&scope).count(&db).await),
+        seen(Customer::select(&scope).exists(&db).await),
+        seen(Customer::update(&scope).set(customers::token, "x").all_rows().execute(&db).await),
+        seen(Customer::delete(&scope).all_rows().execute(&db).await),
+    ] {
+        assert!(told.starts_with("Unconfigured"), "{told}");
+        assert!(!told.contains(TAINT), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn l75_a_reference_that_nulls_the_tenant_column_is_refused() {
+    for action in ["ON DELETE SET NULL", "ON DELETE SET DEFAULT", "ON UPDATE SET NULL"] {
+        refused(&employees_ddl(ORGANIZATION, "", &format!("{REFERENCE} {action}")), employees_alone()).await;
+    }
+    // And one that does not begin with the tenant column crosses organizations.
+    refused(
+        "CREATE TABLE employees (organization_id BLOB NOT NULL, id INTEGER NOT NULL UNIQUE, name TEXT NOT NULL, \
+         boss INTEGER REFERENCES employees (id) ON DELETE CASCADE, PRIMARY KEY (organization_id, id)) STRICT, WITHOUT ROWID",
+        employees_alone(),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn l50_a_tenant_column_that_equates_values_is_refused() {
+    for organization in [
+        "organization_id BLOB NOT NULL COLLATE NOCASE",
+        "organization_id BLOB NOT NULL COLLATE RTRIM",
+        "organization_id BLOB",
+        "organization_id BLOB NOT NULL DEFAULT x'0000000000000000000000000000000b'",
+        "organization_id INTEGER NOT NULL",
+        "organization_id TEXT NOT NULL",
+        "organization_id ANY NOT NULL",
+    ] {
+        refused(&employees_ddl(organization, "", REFERENCE), employees_alone()).await;
+    }
+    let loose = employees_ddl(ORGANIZATION, "", REFERENCE).replace("STRICT, WITHOUT ROWID", "WITHOUT ROWID");
+    refused(&loose, employees_alone()).await;
+}
+
+/// Text keys that numeric affinity, case folding or trimming would equate.
+#[tokio::test]
+async fn l50_organizations_whose_keys_look_alike_stay_apart() {
+    use tenantry::id::OrganizationKind;
+    let (directory, issuer) = people();
+    let schema = Schema::new().tenant::<Employee>().organizations(OrganizationKind::Text);
+    let dir = tempfile::tempdir().unwrap();
+    let db = builder(&issuer).paranoid(true).connect(&url(&dir.path().join("t.db")), schema).await.unwrap();
+    db.create_tables().await.unwrap();
+    let keys = ["1.0", "01", "001", "1e0", "0x1", "1_", "a", "A", "acme", "ACME", "Acme", "t1", "t10", "nan", "NULL"];
+    let mut scopes = Vec::new();
+    for key in keys {
+        let id = OrganizationId::from_text(key).unwrap();
+        directory.add_member(&id, &ann(), tenantry::scope::Role::Member);
+        scopes.push((key, issuer.enter(&ann(), &id).await.unwrap()));
+    }
+    for (key, scope) in &scopes {
+        Employee::insert(scope, employee(1, key, None)).execute(&db).await.unwrap();
+    }
+    for (key, scope) in &scopes {
+        let rows = Employee::select(scope).fetch_all(&db).await.unwrap();
+        assert_eq!(rows, [employee(1, key, None)]);
+        let names = Employee::select(scope).filter(employees::name.in_list(keys)).count(&db).await.unwrap();
+        assert_eq!(names, 1);
+        assert_eq!(Employee::update(scope).set(employees::boss, 1).all_rows().execute(&db).await.unwrap(), 1);
+    }
+}
+
+/// The organization of the second wall is a value of the writing connection: no statement relies
+/// on what an earlier one, or a transaction that was rolled back, left there.
+#[tokio::test]
+async fn l15_no_write_relies_on_the_organization_that_an_earlier_one_set() {
+    let w = world().await;
+    for _ in 0..3 {
+        assert_eq!(Customer::update(&w.a).set(customers::token, "1").all_rows().execute(&w.db).await.unwrap(), 3);
+        let mut tx = w.db.begin(&w.b).await.unwrap();
+        assert_eq!(Customer::update(&w.b).set(customers::token, "2").all_rows().execute(&mut tx).await.unwrap(), 7);
+        tx.rollback().await.unwrap();
+        assert_eq!(Customer::update(&w.b).set(customers::token, "3").all_rows().execute(&w.db).await.unwrap(), 7);
+        let mut tx = w.db.begin(&w.a).await.unwrap();
+        let failed = Customer::insert(&w.a, customer(1, "Ann")).execute(&mut tx).await;
+        assert_eq!(failed.unwrap_err().kind(), ErrorKind::Conflict);
+        drop(tx);
+        let batch = [customer(20, "Q"), customer(21, "R")];
+        assert_eq!(Customer::insert_many(&w.b, batch).execute(&w.db).await.unwrap(), 2);
+        assert_eq!(Customer::delete(&w.b).filter(customers::id.ge(20)).execute(&w.db).await.unwrap(), 2);
+        Genre::update_global(&authority()).set(genres::name, "folk").key(2).execute(&w.db).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn l33_savepoints_keep_the_organization_of_their_transaction() {
+    let w = world().await;
+    let before = others(&w.path, w.a.organization()).await;
+    let mut tx = w.db.begin(&w.a).await.unwrap();
+    let stamp = |text: &'static str| Customer::update(&w.a).set(customers::token, text).all_rows();
+    stamp("outer").execute(&mut tx).await.unwrap();
+    let mut first = tx.savepoint().await.unwrap();
+    stamp("first").execute(&mut *first).await.unwrap();
+    let mut second = first.savepoint().await.unwrap();
+    stamp("second").execute(&mut *second).await.unwrap();
+    let crossed = Customer::delete(&w.b).all_rows().execute(&mut *second).await.unwrap_err();
+    assert_eq!(crossed.kind(), ErrorKind::Misuse);
+    second.rollback().await.unwrap();
+    let tokens = Customer::select(&w.a).columns(customers::token).fetch_all(&mut *first).await.unwrap();
+    assert_eq!(tokens, [Some("first".to_owned()), Some("first".to_owned()), Some("first".to_owned())]);
+    first.rollback().await.unwrap();
+    assert_eq!(stamp("after").execute(&mut tx).await.unwrap(), 3);
+    let third = tx.savepoint().await.unwrap();
+    third.release().await.unwrap();
+    tx.commit().await.unwrap();
+    let tokens = Customer::select(&w.a).columns(customers::token).distinct().fetch_all(&w.db).await.unwrap();
+    assert_eq!(tokens, [Some("after".to_owned())]);
+    assert_eq!(others(&w.path, w.a.organization()).await, before);
+    assert_eq!(Customer::update(&w.b).set(customers::token, "b").all_rows().execute(&w.db).await.unwrap(), 7);
+}
+
+#[tokio::test]
+async fn l21_a_table_that_is_not_declared_cannot_be_named() {
+    let (_, issuer) = people();
+    let db = builder(&issuer).connect("sqlite::memory:", employees_alone()).await.unwrap();
+    db.create_tables().await.unwrap();
+    let a = issuer.enter(&ann(), organization(0xA)).await.unwrap();
+    for outcome in [
+        Customer::select(&a).fetch_all(&db).await.map(drop),
+        Customer::find(&a, 1).fetch_optional(&db).await.map(drop),
+        Customer::insert(&a, customer(1, "x")).execute(&db).await.map(drop),
+        Customer::delete(&a).all_rows().execute(&db).await.map(drop),
+        Genre::select(&a).fetch_all(&db).await.map(drop),
+        Employee::select(&a)
+            .filter(employees::id.in_subquery(Customer::select(&a).columns(customers::id)))
+            .fetch_all(&db)
+            .await
+            .map(drop),
+    ] {
+        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Misuse);
+    }
+}
+
+/// Every key that is made begins with the tenant column, and every tenant table is STRICT without
+/// rowids.
+#[test]
+fn l21_every_created_key_begins_with_the_tenant_column() {
+    for statement in schema().ddl(Dialect::Sqlite).unwrap() {
+        if statement.contains("\"genres\" (") {
+            continue;
+        }
+        if let Some(index) = statement.strip_prefix("CREATE INDEX ") {
+            assert!(index.contains("(\"organization_id\""), "{statement}");
+            continue;
+        }
+        assert!(statement.ends_with("STRICT, WITHOUT ROWID"), "{statement}");
+        for key in ["PRIMARY KEY (", "UNIQUE (", "FOREIGN KEY ("] {
+            for (_, columns) in statement.match_indices(key).map(|(at, _)| statement.split_at(at + key.len())) {
+                let shared = columns.starts_with("\"genre_id\") REFERENCES \"genres\"");
+                assert!(shared || columns.starts_with("\"organization_id\""), "{statement}");
+            }
+        }
+        assert!(statement.contains("\"organization_id\" BLOB NOT NULL CHECK"), "{statement}");
+    }
+}
+
+/// With many rows of others and statistics about them, the planner goes other ways; what A sees
+/// and its order stay.
+#[tokio::test]
+async fn l70_the_rows_and_statistics_of_others_do_not_change_which_rows_a_limit_keeps() {
+    let mut observed = Vec::new();
+    for full in [false, true] {
+        let w = bare(|builder| builder).await;
+        Customer::insert(&w.a, customer(1, "Ann")).execute(&w.db).await.unwrap();
+        let mine = (0..400).map(|id| Order {
+            placed_at: placed(id % 3),
+            ..order((id * 37) % 400, 1, &format!("{}@x", (id * 7) % 400), id % 5)
+        });
+        Order::insert_many(&w.a, mine).execute(&w.db).await.unwrap();
+        if full {
+            Customer::insert(&w.b, customer(1, "Ann")).execute(&w.db).await.unwrap();
+            let theirs = (0..20_000).map(|id| Order { placed_at: placed(id % 2), ..order(id, 1, &format!("{id}@x"), id % 7) });
+            Order::insert_many(&w.b, theirs).execute(&w.db).await.unwrap();
+            run_raw(&w.path, "ANALYZE").await.unwrap();
+        }
+        w.db.close().await;
+        let db = builder(&w.issuer).connect(&url(&w.path), schema()).await.unwrap();
+        let a = &w.a;
+        let id = |rows: Vec<Order>| rows.into_iter().map(|row| row.id).collect::<Vec<_>>();
+        observed.push(vec![
+            format!("{:?}", id(Order::select(a).limit(5).fetch_all(&db).await.unwrap())),
+            format!("{:?}", id(Order::select(a).filter(orders::total.gt(1)).limit(5).fetch_all(&db).await.unwrap())),
+            format!("{:?}", id(Order::select(a).filter(orders::placed_at.eq(placed(1))).limit(7).fetch_all(&db).await.unwrap())),
+            format!("{:?}", id(Order::select(a).order_by(orders::total.asc()).limit(9).fetch_all(&db).await.unwrap())),
+            format!("{:?}", id(Order::select(a).order_by(orders::placed_at.desc()).limit(9).offset(3).fetch_all(&db).await.unwrap())),
+            format!("{:?}", id(Order::select(a).filter(orders::email.starts_with("1")).limit(4).fetch_all(&db).await.unwrap())),
+            format!("{:?}", Order::select(a).filter(orders::total.ge(3)).fetch_optional(&db).await.unwrap().map(|row| row.id)),
+            format!("{:?}", Order::select(a).columns(orders::total).distinct().fetch_all(&db).await.unwrap()),
+            format!("{:?}", Order::select(a).group_by(orders::total).aggregate(orders::id.max()).limit(3).fetch_all(&db).await.unwrap()),
+            format!("{:?}", Order::select(a).join(orders::customer_id).limit(3).fetch_all(&db).await.unwrap()),
+            format!("{:?}", Customer::select(a).left_join_from(orders::customer_id).limit(3).fetch_all(&db).await.unwrap()),
+        ]);
+        assert_eq!(Order::select(a).unordered().limit(5).fetch_all(&db).await.unwrap_err().kind(), ErrorKind::Misuse);
+        assert_eq!(Order::select(a).unordered().fetch_all(&db).await.unwrap().len(), 400);
+    }
+    assert_eq!(observed[0], observed[1]);
+}
+
+/// Makes the entries of an index stale: hides the index, runs the statements, brings it back.
+async fn behind_the_index(path: &std::path::Path, index: &str, statements: &str) {
+    let mut connection = raw(path).await;
+    let row: (String, i64, String) = sqlx::query_as("SELECT tbl_name, rootpage, sql FROM sqlite_schema WHERE name = ?")
+        .bind(index)
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
+        "PRAGMA writable_schema = ON; DELETE FROM sqlite_schema WHERE name = '{index}'"
+    )))
+    .execute(&mut connection)
+    .await
+    .unwrap();
+    connection.close().await.unwrap();
+    run_raw(path, &format!("PRAGMA foreign_keys=OFF; {statements}")).await.unwrap();
+    let mut connection = raw(path).await;
+    sqlx::raw_sql("PRAGMA writable_schema = ON").execute(&mut connection).await.unwrap();
+    sqlx::query("INSERT INTO sqlite_schema (type, name, tbl_name, rootpage, sql) VALUES ('index', ?, ?, ?, ?)")
+        .bind(index)
+        .bind(row.0)
+        .bind(row.1)
+        .bind(row.2)
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    connection.close().await.unwrap();
+}
+
+/// On a rowid table an index entry names a rowid, and the row may have become B's: the harness
+/// sees that leak. On a tenant table the entry names (organization, key), which is A's or nothing.
+#[tokio::test]
+async fn l71_a_stale_index_never_leads_to_another_organizations_row() {
+    let w = bare(|builder| builder).await;
+    let (a, b) = ("0000000000000000000000000000000a", "0000000000000000000000000000000b");
+    Employee::insert(&w.a, employee(1, "Eve", None)).execute(&w.db).await.unwrap();
+    Employee::insert(&w.a, employee(2, "Fay", Some(1))).execute(&w.db).await.unwrap();
+    Employee::insert(&w.b, employee(1, TAINT, None)).execute(&w.db).await.unwrap();
+
+    // The control: the same data under rowids.
+    let control = w.dir.path().join("rowid.db");
+    run_raw(
+        &control,
+        &format!(
+            "CREATE TABLE employees (rid INTEGER PRIMARY KEY, organization_id BLOB, id INTEGER, name TEXT, boss INTEGER); \
+             CREATE INDEX employees_organization_id_boss_idx ON employees (organization_id, boss); \
+             INSERT INTO employees VALUES (1, x'{a}', 2, 'Fay', 1)"
+        ),
+    )
+    .await
+    .unwrap();
+    behind_the_index(
+        &control,
+        "employees_organization_id_boss_idx",
+        &format!("UPDATE employees SET organization_id = x'{b}', name = '{TAINT}' WHERE rid = 1"),
+    )
+    .await;
+    let mut connection = raw(&control).await;
+    let leaked: Vec<(Vec<u8>, String)> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
+        "SELECT organization_id, name FROM employees INDEXED BY employees_organization_id_boss_idx WHERE organization_id = x'{a}' AND boss = 1"
+    )))
+    .fetch_all(&mut connection)
+    .await
+    .unwrap();
+    connection.close().await.unwrap();
+    assert_eq!(leaked.len(), 1, "the harness cannot fail");
+    assert_eq!((leaked[0].0[15], &*leaked[0].1), (0xA, TAINT), "B's row labelled A");
+
+    let index: String = {
+        let mut connection = raw(&w.path).await;
+        sqlx::query_scalar("SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'employees' AND sql LIKE '%boss%'")
+            .fetch_one(&mut connection)
+            .await
+            .unwrap()
+    };
+    behind_the_index(
+        &w.path,
+        &index,
+        &format!(
+            "DELETE FROM employees WHERE organization_id = x'{a}' AND id = 2; \
+             INSERT INTO employees VALUES (x'{b}', 2, '{TAINT}', 1)"
+        ),
+    )
+    .await;
+    let by_boss = || Employee::select(&w.a).filter(employees::boss.eq(1));
+    let mut told = vec![
+        seen(by_boss().fetch_all(&w.db).await),
+        seen(by_boss().fetch_optional(&w.db).await),
+        seen(by_boss().columns(employees::name).fetch_all(&w.db).await),
+        seen(by_boss().order_by(employees::boss.asc()).page(None, 5).fetch(&w.db).await),
+        seen(Employee::select(&w.a).left_join_from(employees::boss).filter(employees::id.at(tenantry::table::First).eq(1)).fetch_all(&w.db).await),
+        seen(Employee::update(&w.a).set(employees::name, "x").filter(employees::boss.eq(1)).returning().fetch_all(&w.db).await),
+        seen(Employee::delete(&w.a).filter(employees::boss.eq(1)).returning().fetch_all(&w.db).await),
+    ];
+    w.db.close().await;
+    if let Ok(db) = builder(&w.issuer).connect(&url(&w.path), schema()).await {
+        told.push(seen(by_boss().fetch_all(&db).await));
+    }
+    assert!(told.iter().all(|told| !told.contains(TAINT)), "{told:?}");
+    let theirs = others(&w.path, w.a.organization()).await;
+    assert_eq!(theirs.iter().filter(|row| row.contains(TAINT)).count(), 2, "{theirs:?}");
+}

@@ -1,0 +1,9 @@
+//! The isolation oracles: programs of one organization in worlds that differ in what other
+//! organizations hold, against a plain model, and every statement shape up to a bound.
+
+mod lower;
+mod model;
+mod program;
+mod run;
+mod second_wall;
+mod world;
