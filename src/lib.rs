@@ -38,6 +38,10 @@ pub mod manual {
     pub mod changelog {}
 
     #[doc = include_str!("../docs/.links")]
+    #[doc = include_str!("../docs/compile-errors.md")]
+    pub mod compile_errors {}
+
+    #[doc = include_str!("../docs/.links")]
     #[doc = include_str!("../docs/design.md")]
     pub mod design {}
 

@@ -82,7 +82,7 @@ pub(crate) struct Attack {
     nowhere: Option<Answer>,
     /// What the audit noted of a `Denied`, which the attacker is not told.
     noted: Option<AuditEvent>,
-    /// Whether the victim's rows were as before afterwards.
+    /// Whether the victim's rows were the same before and after.
     untouched: bool,
 }
 
@@ -203,9 +203,9 @@ fn granted<T>(outcome: Result<T>, what: &'static str) -> Answer {
     answer(outcome.map(|_| Answer::Granted(what)))
 }
 
-/// Plays every attack.
-pub(crate) async fn play(world: &mut World) -> Fallible<Vec<Attack>> {
-    let mut stage = Stage { world, attacks: Vec::new(), looked: 0 };
+/// Plays every attack; those that were made before an error are in `attacks` too.
+pub(crate) async fn play(world: &mut World, attacks: &mut Vec<Attack>) -> Fallible<()> {
+    let mut stage = Stage { world, attacks, looked: 0, seen: None };
     stage.read().await?;
     stage.compose().await?;
     stage.write().await?;
@@ -213,18 +213,18 @@ pub(crate) async fn play(world: &mut World) -> Fallible<Vec<Attack>> {
     stage.page().await?;
     stage.outlive_a_suspension().await?;
     stage.damage_the_file().await?;
-    let attacks = stage.attacks;
     // The suspension ended the bystander's scope for good.
     let bystander = &mut world.bystander;
     bystander.scope = world.issuer.enter(&bystander.principal, &bystander.organization).await?;
-    Ok(attacks)
+    Ok(())
 }
 
 struct Stage<'w> {
     world: &'w World,
-    attacks: Vec<Attack>,
-    /// How many attacks there were at the last look at the victim's rows.
+    attacks: &'w mut Vec<Attack>,
+    /// How many attacks there were at the last look at the victim's rows, and what they were.
     looked: usize,
+    seen: Option<Books>,
 }
 
 impl<'w> Stage<'w> {
@@ -260,11 +260,13 @@ impl<'w> Stage<'w> {
     /// Looks at the victim's rows, through the victim's own scope.
     async fn look(&mut self) -> Fallible<()> {
         let victim = &self.world.victim;
-        let untouched = Books::of(&victim.scope, &self.world.db).await? == victim.books;
+        let books = Books::of(&victim.scope, &self.world.db).await?;
+        let untouched = books == *self.seen.as_ref().unwrap_or(&victim.books);
         for attack in self.attacks.iter_mut().skip(self.looked) {
             attack.untouched = untouched;
         }
         self.looked = self.attacks.len();
+        self.seen = Some(books);
         Ok(())
     }
 
@@ -677,13 +679,15 @@ impl<'w> Stage<'w> {
             std::fs::write(file, edited)?;
             let (db, scope) = self.open(file).await?;
             latest = rows(Customer::select(&scope).fetch_all(&db).await, &own.customers);
-            if !matches!(latest, Answer::OwnRows(_)) {
-                // And the attacker's scope has ended.
-                let after = Customer::select(&scope).count(&db).await.map_err(|error| error.kind());
-                if after != Err(ErrorKind::Denied) {
-                    return Ok(Answer::Granted("a scope that goes on after an incident"));
+            match &latest {
+                Answer::OwnRows(_) => {}
+                Answer::Refused(refusal) if refusal.kind == ErrorKind::Incident => {
+                    let after = Customer::select(&scope).count(&db).await;
+                    let ended = after.is_err_and(|error| error.kind() == ErrorKind::Denied);
+                    let going_on = Answer::Granted("a scope that goes on after an incident");
+                    return Ok(if ended { latest } else { going_on });
                 }
-                break;
+                _ => break,
             }
         }
         Ok(latest)

@@ -42,8 +42,10 @@ async fn run() -> Fallible<bool> {
     let before = totals(&world).await?;
 
     println!("\n{} attacks {}:\n", world.attacker.name, world.victim.name);
-    let attacks = attacks::play(&mut world).await?;
+    let mut attacks = Vec::new();
+    let played = attacks::play(&mut world, &mut attacks).await;
     print_attacks(&attacks);
+    played?;
 
     println!("\nAnd afterwards:\n");
     let after = totals(&world).await?;

@@ -246,6 +246,7 @@ macro_rules! __table {
         #[allow(non_upper_case_globals, dead_code, unreachable_pub, reason = "named like the SQL columns")]
         impl $columns {
             const __NAMES: &'static [&'static str] = &[$(stringify!($name)),*];
+            const __REFERENCES: &'static [&'static str] = &[$(stringify!($edge)),*];
 
             $(
                 #[doc = concat!("The column of [`", stringify!($row), "::", stringify!($name), "`].")]
@@ -261,7 +262,7 @@ macro_rules! __table {
                     $row,
                     <$edge_target as $crate::table::Columns>::Table,
                 > = $crate::table::Reference::new(
-                    $crate::table::position(&[$(stringify!($edge)),*], stringify!($edge))
+                    $crate::table::position(Self::__REFERENCES, stringify!($edge))
                 );
             )*
         }

@@ -17,7 +17,8 @@ async fn nothing_crosses_in_the_isolation_example() {
         assert_eq!(Some(totals), Totals::expected(&tenant.name), "{}", tenant.name);
     }
 
-    let attacks = attacks::play(&mut world).await.unwrap();
+    let mut attacks = Vec::new();
+    attacks::play(&mut world, &mut attacks).await.unwrap();
     assert!(attacks.len() >= 44, "{} attacks were played", attacks.len());
     for attack in &attacks {
         let (name, wall, seen) = (attack.name, attack.wall(), attack.seen());

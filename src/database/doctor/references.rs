@@ -1,6 +1,6 @@
 //! Foreign keys of a declared table.
 
-use super::catalog::ForeignKey;
+use super::catalog::{ForeignKey, Table};
 use super::report::{Finding, Severity};
 use super::rules;
 use super::sqlite::{Cure, Examined};
@@ -54,6 +54,29 @@ fn is(reference: &ForeignKey, declared: &ReferenceDefinition, wanted: &[(&str, &
     reference.target.eq_ignore_ascii_case(declared.target().name())
         && reference.pairs.len() == wanted.len()
         && wanted.iter().all(|(ours, theirs)| has_pair(reference, ours, theirs))
+}
+
+/// The foreign keys that a rebuild leaves out, because no declared reference takes their place.
+pub(super) fn left_out(definition: &'static TableDefinition, table: &Table) -> Vec<String> {
+    table
+        .references
+        .iter()
+        .filter(|reference| {
+            !definition.references().iter().any(|declared| {
+                reference.target.eq_ignore_ascii_case(declared.target().name())
+                    && pairs(definition, declared).iter().any(|(ours, _)| {
+                        reference
+                            .pairs
+                            .last()
+                            .is_some_and(|(last, _)| last.eq_ignore_ascii_case(ours))
+                    })
+            })
+        })
+        .map(|reference| {
+            let ours: Vec<&str> = reference.pairs.iter().map(|(ours, _)| ours.as_str()).collect();
+            format!("({}) to `{}`", ours.join(", "), reference.target)
+        })
+        .collect()
 }
 
 fn has_pair(reference: &ForeignKey, ours: &str, theirs: &str) -> bool {

@@ -3,6 +3,7 @@
 use super::catalog::{Catalog, Column, Index, Origin, Table, same_set};
 use super::columns::stored_class;
 use super::indexes::unique_columns;
+use super::references;
 use super::report::Acceptance;
 use super::rules;
 use super::statement;
@@ -61,6 +62,13 @@ pub(super) fn rebuild(
     statements.extend(table_statements(definition, kind).into_iter().skip(1));
     statements.extend(kept_indexes(definition, table, kind, &mut cautions));
     statements.extend(kept_triggers(table, catalog, accepted, &mut cautions));
+    let left_out = references::left_out(definition, table);
+    if !left_out.is_empty() {
+        cautions.push(format!(
+            "the foreign key {} is left out: declare it to keep it",
+            left_out.join(", ")
+        ));
+    }
     statements.extend([
         format!("PRAGMA foreign_key_check({old})"),
         "COMMIT".to_owned(),
@@ -248,7 +256,7 @@ fn conversion_caution(
             "`{name}`: ISO 8601 texts become microseconds, of which digits beyond the sixth are cut; numbers are taken for microseconds"
         )),
         ColumnType::Date if stored != Some("INTEGER") => Some(format!(
-            "`{name}`: ISO 8601 texts become Julian day numbers; numbers are taken for such"
+            "`{name}`: ISO 8601 texts become Julian day numbers, of which a time of day is cut; numbers are taken for such"
         )),
         ColumnType::Decimal if stored != Some("INTEGER") => Some(format!(
             "`{name}`: values are taken as they read and multiplied by 10^{}; one with more decimals stops the remedy",

@@ -1037,6 +1037,7 @@ async fn foreign_keys() {
     let report = store.report().await;
     let finding =
         find(&report, "sqlite-reference-not-per-organization", "orders/customer_id").unwrap();
+    assert!(!finding.caution().contains("left out"), "{}", finding.caution());
     assert_eq!(finding.severity(), Severity::Fatal);
     assert!(find(&report, "reference-absent", object).is_none());
     store.mend(&report).await;
@@ -1145,6 +1146,8 @@ async fn references_that_lack_a_key_or_a_declaration() {
     let report = store.report().await;
     let finding = find(&report, "sqlite-reference-action", "orders/customer_id").unwrap();
     assert_eq!(finding.severity(), Severity::Fatal);
+    let expected = "the foreign key (customer_id) to `genres` is left out";
+    assert!(finding.caution().contains(expected), "{}", finding.caution());
     store.mend(&report).await;
     assert_eq!(store.look(&[], true).await.findings(), []);
 }

@@ -102,7 +102,7 @@ where
 }
 
 fn typed<O: Occurrence, V: Basis>(f: &F) -> Filter<O> {
-    let at = |at: usize| Column::<O, V>::new(at as u16);
+    let at = |at: usize| Column::<O, Option<V>>::new(at as u16);
     match f {
         F::Compare(column, op, cell) => {
             let (column, value) = (at(*column), V::of(cell));
@@ -154,15 +154,8 @@ fn in_sub<O: Occurrence, V: Basis>(scope: &TenantScope, at: usize, sub: &Sub) ->
     with_table!(sub.tab, U => {
         let projection = sub_select::<U>(scope, sub).columns(Column::<U, V>::new(sub.column as u16));
         let projection = if sub.distinct { projection.distinct() } else { projection };
-        column.in_subquery(projection_base::<U, V>(projection))
+        column.in_subquery(projection)
     })
-}
-
-/// `in_subquery` compares the types without `Option`.
-fn projection_base<'s, U: Table, V: Basis>(
-    projection: Projection<'s, U, Column<U, V>, First>,
-) -> impl tenantry::query::SubquerySource<Base = <V as tenantry::table::ColumnValue>::Base> + use<'s, U, V> {
-    projection
 }
 
 fn exists<O: Occurrence>(scope: &TenantScope, edge: Edge, sub: &Sub) -> Filter<O> {

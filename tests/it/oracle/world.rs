@@ -9,7 +9,10 @@ use tenantry::audit::MemorySink;
 use tenantry::clock::ManualClock;
 use tenantry::crypto::KeyRing;
 use tenantry::scope::{MemoryDirectory, Principal, Role, ScopeIssuer, TicketKey};
-use tenantry::table::{ColumnType, NotNull, Schema, Table, TableDefinition, TenantTable, TextEnum};
+use tenantry::table::{
+    Column, ColumnDefinition, ColumnType, NotNull, OnDelete, Reference, ReferenceDefinition,
+    RowReader, RowWriter, Schema, Table, TableDefinition, TenantTable, TextEnum,
+};
 use tenantry::{Database, OrganizationId, TenantScope};
 use time::{Date, OffsetDateTime};
 use uuid::Uuid;
@@ -50,16 +53,63 @@ tenantry::tenant_table! {
     }
 }
 
-tenantry::tenant_table! {
-    #[derive(Debug, Clone, PartialEq)]
-    pub struct Shipment in shipments {
-        key id: i64,
-        order_id: Option<i64>,
-        n: Option<i64>,
-        carrier: String,
-    }
-    reference line (order_id, n) => order_lines;
+/// Written by hand, as the documentation of [`tenantry::table`] shows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shipment {
+    pub id: i64,
+    pub order_id: Option<i64>,
+    pub n: Option<i64>,
+    pub carrier: String,
 }
+
+#[allow(non_camel_case_types, reason = "named like the SQL table")]
+#[derive(Debug, Clone, Copy)]
+pub struct shipments;
+
+#[allow(non_upper_case_globals, reason = "named like the SQL columns")]
+impl shipments {
+    pub const id: Column<Shipment, i64> = Column::new(0);
+    pub const carrier: Column<Shipment, String> = Column::new(3);
+    pub const line: Reference<Shipment, Line> = Reference::new(0);
+}
+
+impl Table for Shipment {
+    type Key = i64;
+
+    fn definition() -> &'static TableDefinition {
+        static COLUMNS: [ColumnDefinition; 4] = [
+            ColumnDefinition::of::<i64>("id").key(),
+            ColumnDefinition::of::<Option<i64>>("order_id"),
+            ColumnDefinition::of::<Option<i64>>("n"),
+            ColumnDefinition::of::<String>("carrier"),
+        ];
+        static REFERENCES: [ReferenceDefinition; 1] =
+            [ReferenceDefinition::new(&[1, 2], Line::definition, OnDelete::Restrict)];
+        static TABLE: TableDefinition =
+            TableDefinition::tenant("shipments", "organization_id", &COLUMNS)
+                .with_references(&REFERENCES);
+        &TABLE
+    }
+
+    fn encode(&self, row: &mut RowWriter<'_>) -> tenantry::Result<()> {
+        row.write(&self.id)?;
+        row.write(&self.order_id)?;
+        row.write(&self.n)?;
+        row.write(&self.carrier)
+    }
+
+    fn decode(row: &mut RowReader<'_>) -> tenantry::Result<Self> {
+        Ok(Self {
+            id: row.read::<Self, _>(0)?,
+            order_id: row.read::<Self, _>(1)?,
+            n: row.read::<Self, _>(2)?,
+            carrier: row.read::<Self, _>(3)?,
+        })
+    }
+}
+
+impl TenantTable for Shipment {}
+tenantry::tenant_entries!(Shipment);
 
 tenantry::tenant_table! {
     #[derive(Debug, Clone, PartialEq)]
