@@ -77,7 +77,9 @@ async fn run() -> Result<ExitCode, Box<dyn Error>> {
         }
         Err(error) if error.kind() == ErrorKind::Unconfigured => {
             println!("Refused ({}): {error}\n", error.kind());
-            println!("No statement has run. Mend what is fatal, or accept a finding by its code and object");
+            println!(
+                "No statement has run. Mend what is fatal, or accept a finding by its code and object"
+            );
             println!("with `Database::builder().accept(code, object)`, and open the file again.");
             Ok(ExitCode::SUCCESS)
         }

@@ -107,10 +107,17 @@ impl Attack {
                     return Some(format!("{wall}: {}", noted.detail.as_deref()?));
                 }
                 ErrorKind::Unconfigured => "1 scope: cross-tenant work is off",
-                ErrorKind::Misuse if refusal.text.contains("issuer") => "1 scope: not of this issuer",
+                ErrorKind::Misuse if refusal.text.contains("issuer") => {
+                    "1 scope: not of this issuer"
+                }
                 ErrorKind::Misuse => "2 query: refused before it ran",
-                ErrorKind::NotFound if refusal.names_a_column => "3 database: composite foreign key",
+                ErrorKind::NotFound if refusal.names_a_column => {
+                    "3 database: composite foreign key"
+                }
                 ErrorKind::NotFound => "2 query: organization predicate",
+                ErrorKind::Incident if refusal.text.contains("stopped a write") => {
+                    "3 database: trigger of the connection"
+                }
                 ErrorKind::Incident => "4 witness: row withheld, scope ended",
                 ErrorKind::Invalid => "5 cryptography: the cursor does not open",
                 _ => return None,
@@ -489,7 +496,8 @@ impl<'w> Stage<'w> {
         let upsert = async |email: &str| {
             let row = Customer { id: 800, email: email.to_owned(), ..me.clone() };
             let some = (customers::id, customers::first_name);
-            let insert = Customer::insert(a, row.clone()).on_conflict(customers::email).update(some);
+            let insert =
+                Customer::insert(a, row.clone()).on_conflict(customers::email).update(some);
             answer(keep((a, db), insert, row).await)
         };
         let (aimed, nowhere) = (upsert(&their_customer.email).await, upsert(nobodys_email).await);
@@ -538,7 +546,8 @@ impl<'w> Stage<'w> {
             (&attacker.principal, &victim.organization, &OrganizationId::new());
         let denied = Claim::Refused(ErrorKind::Denied);
 
-        let enter = async |organization| granted(issuer.enter(steve, organization).await, "a scope");
+        let enter =
+            async |organization| granted(issuer.enter(steve, organization).await, "a scope");
         let (nowhere, aimed) = (enter(nobodys).await, enter(theirs).await);
         self.blind("enter their organization", denied, aimed, nowhere).await?;
 
@@ -588,7 +597,8 @@ impl<'w> Stage<'w> {
             let newest = Invoice::select(scope).order_by(invoices::invoiced_at.desc());
             newest.page(cursor, 10).fetch(db).await
         };
-        let theirs = newest(&self.world.victim.scope, None).await?.next.ok_or("they have two pages")?;
+        let theirs =
+            newest(&self.world.victim.scope, None).await?.next.ok_or("they have two pages")?;
         let mine = newest(a, None).await?.next.ok_or("there are two pages")?;
         let with = async |cursor: Option<Cursor>| {
             rows(newest(a, cursor).await.map(|page| page.rows), &own.invoices)
@@ -664,8 +674,10 @@ impl<'w> Stage<'w> {
     /// stands among the attacker's; one row after the other, until a scan comes across it.
     async fn edited_page(&self, file: &Path) -> Fallible<Answer> {
         let (_, _, own) = self.own();
-        let (mine, theirs) =
-            (bytes_of(&self.world.attacker.organization)?, bytes_of(&self.world.victim.organization)?);
+        let (mine, theirs) = (
+            bytes_of(&self.world.attacker.organization)?,
+            bytes_of(&self.world.victim.organization)?,
+        );
         let intact = std::fs::read(file)?;
         let mut latest = Answer::Rows(0);
         for customer in own.customers.iter().skip(1) {
@@ -697,8 +709,10 @@ impl<'w> Stage<'w> {
     /// on saying that it is the attacker's; or, for comparison, deletes it in good order.
     async fn stale_index(&self, name: &str, stale: bool) -> Fallible<Answer> {
         let (_, _, own) = self.own();
-        let (mine, theirs) =
-            (bytes_of(&self.world.attacker.organization)?, bytes_of(&self.world.victim.organization)?);
+        let (mine, theirs) = (
+            bytes_of(&self.world.attacker.organization)?,
+            bytes_of(&self.world.victim.organization)?,
+        );
         let moved = first(&own.invoices)?;
         let (file, mut raw) = self.copy(name).await?;
         if stale {

@@ -16,8 +16,8 @@ use tenantry::{Database, OrganizationId, TenantScope};
 use time::OffsetDateTime;
 
 use super::tables::{
-    self, Album, Artist, Customer, Genre, Invoice, InvoiceLine, MediaType, Playlist, PlaylistTrack,
-    Track, schema,
+    Album, Artist, Customer, Genre, Invoice, InvoiceLine, MediaType, Playlist, PlaylistTrack,
+    Track, invoices, schema,
 };
 
 pub(crate) type Fallible<T> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -67,7 +67,7 @@ pub(crate) struct Totals {
 
 impl Totals {
     pub(crate) async fn of(scope: &TenantScope, db: &Database) -> tenantry::Result<Self> {
-        let all = Invoice::select(scope).aggregate((count(), tables::invoices::total.sum()));
+        let all = Invoice::select(scope).aggregate((count(), invoices::total.sum()));
         let (invoices, revenue) = all.fetch_one(db).await?;
         Ok(Self {
             customers: Customer::select(scope).count(db).await?,
@@ -174,7 +174,9 @@ async fn fill(
     let rows = rows.into_iter().map(|(id, name)| Artist { id, name });
     Artist::insert_many_global(&authority, rows).execute(&db).await?;
 
-    let rows = sqlx::query_as("SELECT AlbumId, Title, ArtistId FROM Album").fetch_all(&mut *source).await?;
+    let rows = sqlx::query_as("SELECT AlbumId, Title, ArtistId FROM Album")
+        .fetch_all(&mut *source)
+        .await?;
     let rows = rows.into_iter().map(|(id, title, artist_id)| Album { id, title, artist_id });
     Album::insert_many_global(&authority, rows).execute(&db).await?;
 
@@ -182,7 +184,8 @@ async fn fill(
     let rows = rows.into_iter().map(|(id, name)| Genre { id, name });
     Genre::insert_many_global(&authority, rows).execute(&db).await?;
 
-    let rows = sqlx::query_as("SELECT MediaTypeId, Name FROM MediaType").fetch_all(&mut *source).await?;
+    let rows =
+        sqlx::query_as("SELECT MediaTypeId, Name FROM MediaType").fetch_all(&mut *source).await?;
     let rows = rows.into_iter().map(|(id, name)| MediaType { id, name });
     MediaType::insert_many_global(&authority, rows).execute(&db).await?;
 
@@ -191,26 +194,31 @@ async fn fill(
          CAST(round(UnitPrice * 100) AS INTEGER) FROM Track",
     );
     let rows = rows.fetch_all(&mut *source).await?.into_iter().map(
-        |(id, name, album_id, media_type_id, genre_id, composer, milliseconds, bytes, cents)| Track {
-            id,
-            name,
-            album_id,
-            media_type_id,
-            genre_id,
-            composer,
-            milliseconds,
-            bytes,
-            unit_price: Decimal::new(cents, 2),
+        |(id, name, album_id, media_type_id, genre_id, composer, milliseconds, bytes, cents)| {
+            Track {
+                id,
+                name,
+                album_id,
+                media_type_id,
+                genre_id,
+                composer,
+                milliseconds,
+                bytes,
+                unit_price: Decimal::new(cents, 2),
+            }
         },
     );
     Track::insert_many_global(&authority, rows).execute(&db).await?;
 
-    let rows = sqlx::query_as("SELECT PlaylistId, Name FROM Playlist").fetch_all(&mut *source).await?;
+    let rows =
+        sqlx::query_as("SELECT PlaylistId, Name FROM Playlist").fetch_all(&mut *source).await?;
     let rows = rows.into_iter().map(|(id, name)| Playlist { id, name });
     Playlist::insert_many_global(&authority, rows).execute(&db).await?;
 
-    let rows = sqlx::query_as("SELECT PlaylistId, TrackId FROM PlaylistTrack").fetch_all(source).await?;
-    let rows = rows.into_iter().map(|(playlist_id, track_id)| PlaylistTrack { playlist_id, track_id });
+    let rows =
+        sqlx::query_as("SELECT PlaylistId, TrackId FROM PlaylistTrack").fetch_all(source).await?;
+    let rows =
+        rows.into_iter().map(|(playlist_id, track_id)| PlaylistTrack { playlist_id, track_id });
     PlaylistTrack::insert_many_global(&authority, rows).execute(&db).await?;
 
     for Tenant { scope, books, .. } in tenants {

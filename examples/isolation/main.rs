@@ -7,12 +7,13 @@
 //! It loads the Chinook music store into a fresh SQLite file as three organizations, one for each
 //! support representative, with ids that collide; adds up each organization's invoices; then lets
 //! one organization try to read, change, detect or impersonate another in every way that came to
-//! mind. The table says for each attack which wall stopped it and what the attacker saw. Nothing
-//! in it is a constant: every cell is made from what came back, and most attacks are repeated at
-//! something that nobody has, because an answer that differs is a leak too.
+//! mind. The table says for each attack which wall stopped it and what the attacker saw. Both are
+//! told from what came back and from the audit, and most attacks are repeated at something that
+//! nobody has, because an answer that differs is a leak too. What the type system refuses does not
+//! compile, and so is not in the table: see `tests/ui`.
 //!
 //! The exit status is 0 if nothing crossed, and 1 otherwise. `tables.rs` shows how tables are
-//! declared, `chinook.rs` how they are filled, `attacks.rs` what an application does with them, the wrong way round.
+//! declared, `chinook.rs` how they are filled, and `attacks.rs` most forms of query.
 
 mod attacks;
 mod chinook;
@@ -36,7 +37,9 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Fallible<bool> {
-    println!("One SQLite file holds three organizations with colliding ids, and a shared catalogue.");
+    println!(
+        "One SQLite file holds three organizations with colliding ids, and a shared catalogue."
+    );
     println!("Every query goes through a scope. This is what each organization adds up to:\n");
     let mut world = World::load().await?;
     let before = totals(&world).await?;
@@ -86,7 +89,9 @@ async fn totals(world: &World) -> Fallible<bool> {
 const WIDTHS: [usize; 4] = [41, 42, 6, 56];
 
 fn print_attacks(attacks: &[Attack]) {
-    print_line(["what he tries", "wall that stops it", "blind*", "what he sees"].map(str::to_owned));
+    print_line(
+        ["what he tries", "wall that stops it", "blind*", "what he sees"].map(str::to_owned),
+    );
     print_line(WIDTHS.map(|width| "-".repeat(width)));
     for attack in attacks {
         print_line(line(attack));

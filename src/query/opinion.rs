@@ -12,8 +12,8 @@ use std::vec::IntoIter;
 use sqlparser::ast::{
     AssignmentTarget, BinaryOperator, ConflictTarget, Delete, Distinct, DuplicateTreatment, Expr,
     FromTable, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident,
-    Insert, JoinConstraint, JoinOperator, LimitClause, ObjectName, OnConflictAction,
-    OnInsert, OrderByKind, Query, Select, SelectItem, SetExpr, Statement, TableFactor, TableObject,
+    Insert, JoinConstraint, JoinOperator, LimitClause, ObjectName, OnConflictAction, OnInsert,
+    OrderByKind, Query, Select, SelectItem, SetExpr, Statement, TableFactor, TableObject,
     TableWithJoins, UnaryOperator, Update, Value, Values,
 };
 use sqlparser::dialect::{self, PostgreSqlDialect, Precedence, SQLiteDialect};
@@ -43,8 +43,9 @@ type Verdict<T = ()> = Result<T, String>;
 /// and repeats no literal.
 pub(crate) fn judge(sql: &str, dialect: Dialect, known: &Known<'_>) -> Verdict<Judged> {
     let reading = Reading(dialect);
-    let tokens =
-        Tokenizer::new(&reading, sql).tokenize_with_location().map_err(|_| "the text is not SQL")?;
+    let tokens = Tokenizer::new(&reading, sql)
+        .tokenize_with_location()
+        .map_err(|_| "the text is not SQL")?;
     let text: Vec<&Token> = tokens
         .iter()
         .map(|token| &token.token)
@@ -357,7 +358,9 @@ impl Judge<'_> {
             TableFactor::Table { name, alias, .. } => {
                 self.table_source(name, alias.as_ref().map(|alias| &alias.name))
             }
-            TableFactor::Derived { subquery, alias: Some(alias), .. } if self.aliases.is_empty() => {
+            TableFactor::Derived { subquery, alias: Some(alias), .. }
+                if self.aliases.is_empty() =>
+            {
                 let select = select(subquery)?;
                 let columns = select.projection.iter().map(|item| match item {
                     SelectItem::ExprWithAlias { alias, .. } => quoted(alias).map(str::to_owned),
@@ -440,7 +443,12 @@ impl Judge<'_> {
     /// INVARIANT: the condition is a chain of `AND` in which the subject's predicate is a link of
     /// its own. Its other links compare two columns along an edge, with equality of the tenant
     /// columns besides, or a key column with a value; all else is one parenthesis at the end.
-    fn restriction(&mut self, subject: &Source, clause: Clause, condition: Option<&Expr>) -> Verdict {
+    fn restriction(
+        &mut self,
+        subject: &Source,
+        clause: Clause,
+        condition: Option<&Expr>,
+    ) -> Verdict {
         let mut restricted = subject.tenant.is_none();
         let mut edges: Vec<Source> = Vec::new();
         let mut tied: Vec<String> = Vec::new();
@@ -489,9 +497,14 @@ impl Judge<'_> {
             return subject.refuse("ON joins the table to none before it");
         }
         let tenants = subject.tenant.is_some();
-        match edges.iter().find(|edge| tenants && edge.tenant.is_some() && !tied.contains(&edge.alias)) {
-            Some(edge) => subject
-                .refuse(&format!("{clause} does not compare the tenant column with `{}`", edge.alias)),
+        match edges
+            .iter()
+            .find(|edge| tenants && edge.tenant.is_some() && !tied.contains(&edge.alias))
+        {
+            Some(edge) => subject.refuse(&format!(
+                "{clause} does not compare the tenant column with `{}`",
+                edge.alias
+            )),
             None => Ok(()),
         }
     }
@@ -504,18 +517,23 @@ impl Judge<'_> {
         left: &Expr,
         right: &Expr,
     ) -> Verdict<(bool, Source)> {
-        let near = |expr| self.resolve(expr, 0).filter(|column| column.source.alias == subject.alias);
+        let near =
+            |expr| self.resolve(expr, 0).filter(|column| column.source.alias == subject.alias);
         let far = |expr| match clause {
-            Clause::On => self.resolve(expr, 0).filter(|column| self.precedes(column.source, subject)),
+            Clause::On => {
+                self.resolve(expr, 0).filter(|column| self.precedes(column.source, subject))
+            }
             Clause::Correlated => self.resolve(expr, 1),
             _ => None,
         };
         let sides = near(left).zip(far(right)).or_else(|| near(right).zip(far(left)));
         let Some((ours, theirs)) = sides else {
-            return subject.refuse(&format!("{clause} compares it with no table that it may be tied to"));
+            return subject
+                .refuse(&format!("{clause} compares it with no table that it may be tied to"));
         };
         if ours.is_tenant() != theirs.is_tenant() {
-            return subject.refuse(&format!("{clause} compares a tenant column with another column"));
+            return subject
+                .refuse(&format!("{clause} compares a tenant column with another column"));
         }
         Ok((ours.is_tenant(), theirs.source.clone()))
     }
@@ -615,7 +633,9 @@ impl Judge<'_> {
                 self.query(subquery, Output::Members)?;
                 self.claim(")")
             }
-            Expr::Exists { subquery, negated: false } if matches!(clause, Clause::Where | Clause::Correlated) => {
+            Expr::Exists { subquery, negated: false }
+                if matches!(clause, Clause::Where | Clause::Correlated) =>
+            {
                 self.words("EXISTS (")?;
                 self.query(subquery, Output::Existence)?;
                 self.claim(")")
@@ -627,7 +647,9 @@ impl Judge<'_> {
     /// What a comparison is about: a column, in `HAVING` an aggregate too.
     fn subject(&mut self, expr: &Expr, clause: Clause) -> Verdict {
         match expr {
-            Expr::Function(function) if clause == Clause::Having => self.aggregate(function, clause),
+            Expr::Function(function) if clause == Clause::Having => {
+                self.aggregate(function, clause)
+            }
             _ => self.column(expr, clause, false),
         }
     }
@@ -636,7 +658,11 @@ impl Judge<'_> {
     fn term(&mut self, expr: &Expr, clause: Clause) -> Verdict {
         match expr {
             Expr::Value(_) => self.placeholder(expr).map(drop),
-            Expr::BinaryOp { left, op: op @ (BinaryOperator::Plus | BinaryOperator::Minus), right } => {
+            Expr::BinaryOp {
+                left,
+                op: op @ (BinaryOperator::Plus | BinaryOperator::Minus),
+                right,
+            } => {
                 self.column(left, clause, false)?;
                 self.claim(if *op == BinaryOperator::Plus { "+" } else { "-" })?;
                 self.placeholder(right).map(drop)
@@ -703,12 +729,9 @@ impl Judge<'_> {
         self.list(&select.projection, |judge, item| judge.output(item, output))?;
         self.claim("FROM")?;
         if let TableFactor::Derived { subquery, .. } = &from.relation {
-            // The frames of a derived table do not reach outward.
-            let outer = std::mem::take(&mut self.frames);
             self.claim("(")?;
             self.query(subquery, Output::Derived)?;
             self.claim(")")?;
-            self.frames = outer;
         }
         self.occurrence(&base)?;
         for (join, source) in from.joins.iter().zip(frame.iter().skip(1)) {
@@ -741,7 +764,9 @@ impl Judge<'_> {
                 self.column(expr, Clause::Select, false)?;
                 self.words("IS NULL")
             }
-            (SelectItem::UnnamedExpr(expr), Output::Rows) => self.column(expr, Clause::Select, true),
+            (SelectItem::UnnamedExpr(expr), Output::Rows) => {
+                self.column(expr, Clause::Select, true)
+            }
             (SelectItem::UnnamedExpr(expr), Output::Members) => {
                 self.column(expr, Clause::Select, false)
             }
@@ -792,7 +817,9 @@ impl Judge<'_> {
                 }
             })?;
         }
-        if let Some(LimitClause::LimitOffset { limit: Some(limit), offset, .. }) = &query.limit_clause {
+        if let Some(LimitClause::LimitOffset { limit: Some(limit), offset, .. }) =
+            &query.limit_clause
+        {
             self.claim("LIMIT")?;
             self.placeholder(limit)?;
             if let Some(offset) = offset {
@@ -809,7 +836,8 @@ impl Judge<'_> {
         let TableObject::TableName(name) = &insert.table else {
             return Err("INSERT writes something else than a table".to_owned());
         };
-        let source = self.table_source(name, insert.table_alias.as_ref().map(|alias| &alias.alias))?;
+        let source =
+            self.table_source(name, insert.table_alias.as_ref().map(|alias| &alias.alias))?;
         self.frames.push(vec![source.clone()]);
         self.words("INSERT INTO")?;
         self.occurrence(&source)?;
@@ -820,7 +848,8 @@ impl Judge<'_> {
         self.claim(")")?;
         only_one_tenant(&source, &columns, "the column list of INSERT")?;
 
-        let Some(SetExpr::Values(Values { rows, .. })) = insert.source.as_deref().map(|query| &*query.body)
+        let Some(SetExpr::Values(Values { rows, .. })) =
+            insert.source.as_deref().map(|query| &*query.body)
         else {
             return source.refuse("INSERT takes its rows from something else than VALUES");
         };
@@ -922,7 +951,8 @@ impl Judge<'_> {
             let (Expr::CompoundIdentifier(parts), Dialect::Sqlite) = (expr, judge.dialect) else {
                 return judge.column(expr, Clause::Returning, true);
             };
-            let ([table, column], Relation::Table(own)) = (parts.as_slice(), &source.relation) else {
+            let ([table, column], Relation::Table(own)) = (parts.as_slice(), &source.relation)
+            else {
                 return source.refuse("RETURNING has a column that is not qualified");
             };
             if judge.quoted(table)? != own {
@@ -984,7 +1014,10 @@ fn quoted(name: &Ident) -> Verdict<&str> {
 /// A quoted name without a schema.
 fn single(name: &ObjectName) -> Verdict<&str> {
     match name.0.as_slice() {
-        [part] => part.as_ident().ok_or_else(|| "a function stands for a name".to_owned()).and_then(quoted),
+        [part] => part
+            .as_ident()
+            .ok_or_else(|| "a function stands for a name".to_owned())
+            .and_then(quoted),
         _ => Err(format!("the name `{name}` is qualified")),
     }
 }

@@ -6,4 +6,5 @@ mod model;
 mod program;
 mod run;
 mod second_wall;
+mod shapes;
 mod world;

@@ -482,7 +482,34 @@ impl Model {
         tab.unique().is_some_and(|at| a[at] != Cell::Null && a[at] == b[at])
     }
 
-    fn insert_one(&mut self, tab: Tab, row: &Row, upsert: Option<&Upsert>) -> Result<Option<Row>, (ErrorKind, bool)> {
+    fn insert_chunk(&mut self, tab: Tab, rows: &[Row], upsert: Option<&Upsert>) -> Result<Vec<Row>, (ErrorKind, bool)> {
+        let before = self.tables.clone();
+        let mut stored = Vec::new();
+        let whole = rows
+            .iter()
+            .try_for_each(|row| {
+                stored.extend(self.insert_one(tab, row, upsert, false)?);
+                Ok(())
+            })
+            .and_then(|()| self.broken(tab, &stored, &|_| true));
+        if whole.is_ok() {
+            return Ok(stored);
+        }
+        // The error is that of the first row that fails by itself.
+        self.tables = before;
+        for row in rows {
+            self.insert_one(tab, row, upsert, true)?;
+        }
+        whole.map(|()| stored)
+    }
+
+    fn insert_one(
+        &mut self,
+        tab: Tab,
+        row: &Row,
+        upsert: Option<&Upsert>,
+        checked: bool,
+    ) -> Result<Option<Row>, (ErrorKind, bool)> {
         let by_key = self.tables.get(&tab).and_then(|rows| rows.get(&key_of(tab, row))).cloned();
         let by_unique = self.rows_of(tab).find(|other| Self::same_unique(tab, row, other)).cloned();
         let (found, updated) = match upsert {
@@ -505,14 +532,18 @@ impl Model {
                 return failed(ErrorKind::Conflict);
             }
             table.insert(key_of(tab, &new), new.clone());
-            self.broken(tab, std::slice::from_ref(&new), &|at| updated.contains(&at))?;
+            if checked {
+                self.broken(tab, std::slice::from_ref(&new), &|at| updated.contains(&at))?;
+            }
             return Ok(Some(new));
         }
         if by_key.is_some() || by_unique.is_some() {
             return failed(ErrorKind::Conflict);
         }
         table.insert(key_of(tab, row), row.clone());
-        self.broken(tab, std::slice::from_ref(row), &|_| true)?;
+        if checked {
+            self.broken(tab, std::slice::from_ref(row), &|_| true)?;
+        }
         Ok(Some(row.clone()))
     }
 
@@ -682,8 +713,12 @@ impl Model {
                     return failed(ErrorKind::Misuse);
                 }
                 let mut stored = Vec::new();
-                for row in rows {
-                    stored.extend(self.insert_one(*tab, row, upsert.as_ref())?);
+                // Rows go in by powers of two, and references are checked when a statement ends.
+                let mut rest = &rows[..];
+                while !rest.is_empty() {
+                    let (chunk, after) = rest.split_at(1 << rest.len().ilog2());
+                    stored.extend(self.insert_chunk(*tab, chunk, upsert.as_ref())?);
+                    rest = after;
                 }
                 let affected = stored.len() as u64;
                 stored.sort_by_key(|row| key_of(*tab, row));
@@ -831,6 +866,8 @@ impl Model {
             Operation::Suspend(stmt) => {
                 // What says at once that it runs in a transaction alone is refused as that.
                 let misuse = match stmt {
+                    // A stream says so when it is polled, after the scope was asked.
+                    Stmt::Read(_, End::Stream) => false,
                     Stmt::Read(read, _) => read.for_update,
                     _ => false,
                 };

@@ -742,6 +742,13 @@ pub async fn world(place: Place<'_>) -> World {
     }
 }
 
+/// A scope without a database, for rendering.
+pub async fn lone_scope() -> TenantScope {
+    let directory = MemoryDirectory::new();
+    directory.add_member(&Who::A.organization(), &Who::A.principal(), Role::Member);
+    ScopeIssuer::new(directory).enter(&Who::A.principal(), Who::A.organization()).await.unwrap()
+}
+
 impl World {
     pub fn scope(&self, who: Who) -> &TenantScope {
         &self.scopes[who as usize]
