@@ -22,7 +22,7 @@ use crate::scope::{Principal, Role, ScopeIssuer, TenantScope};
 ///
 /// It comes from [`cross_tenant_authority`] and cannot be cloned: each use shows where it is from.
 /// Every use is recorded before it takes place, and does not when it cannot be recorded.
-#[must_use = "authority does nothing until a door takes it"]
+#[must_use = "an authority does nothing until a door takes it: `Order::select_across(&authority)`"]
 pub struct CrossTenantAuthority {
     reason: &'static str,
     principal: Principal,

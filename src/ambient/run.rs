@@ -64,24 +64,30 @@ impl<T: GlobalTable> InsertGlobal<'_, T> {
     }
 }
 
-impl<T: GlobalTable, R: NamesRows> UpdateGlobal<'_, T, R> {
+impl<T: GlobalTable, R> UpdateGlobal<'_, T, R> {
     /// Updates the rows, after the use is written down; answers how many there were.
     ///
     /// # Errors
     /// As for [`InsertGlobal::execute`].
-    pub async fn execute<'e>(self, executor: impl Executor<'e>) -> Result<u64> {
+    pub async fn execute<'e>(self, executor: impl Executor<'e>) -> Result<u64>
+    where
+        R: NamesRows,
+    {
         let run = executor.lower();
         require_database(&run)?.accept(self.authority, "update", T::definition()).await?;
         update::<T, _>(run, Actor::Accepted, &self.ast, false, no_rows).await.map(|(rows, _)| rows)
     }
 }
 
-impl<T: GlobalTable, R: NamesRows> DeleteGlobal<'_, T, R> {
+impl<T: GlobalTable, R> DeleteGlobal<'_, T, R> {
     /// Deletes the rows, after the use is written down; answers how many there were.
     ///
     /// # Errors
     /// `Conflict` for a row that others refer to; otherwise as for [`InsertGlobal::execute`].
-    pub async fn execute<'e>(self, executor: impl Executor<'e>) -> Result<u64> {
+    pub async fn execute<'e>(self, executor: impl Executor<'e>) -> Result<u64>
+    where
+        R: NamesRows,
+    {
         let run = executor.lower();
         require_database(&run)?.accept(self.authority, "delete", T::definition()).await?;
         delete::<T, _>(run, Actor::Accepted, self.filter.as_ref(), false, no_rows)

@@ -194,6 +194,7 @@ impl DatabaseBuilder {
             judged: Cache::new(JUDGED_SHAPES),
         }));
         database.examine_and_refuse().await?;
+        database.store().log_ahead().await?;
         Ok(database)
     }
 }

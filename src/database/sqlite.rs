@@ -7,8 +7,8 @@ use std::time::Duration;
 use futures_util::TryStreamExt as _;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool,
-    SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqlitePool, SqlitePoolOptions,
+    SqliteRow, SqliteSynchronous,
 };
 use sqlx::{
     Arguments as _, AssertSqlSafe, ConnectOptions as _, Connection as _, Either, Executor as _,
@@ -58,6 +58,8 @@ pub(crate) struct SqliteStore {
     /// None for an in-memory database, which lives in its one connection.
     readers: Option<SqlitePool>,
     acquire_timeout: Duration,
+    /// Whether the file is to have a write-ahead log.
+    log_ahead: bool,
     /// Whether the second wall's triggers are on.
     pub(crate) write_wall: bool,
     /// Whether the second wall's shadow views are on.
@@ -235,9 +237,6 @@ impl SqliteStore {
             .pragma("temp_store", "MEMORY")
             .pragma("cache_size", format!("-{}", settings.page_cache_kib))
             .disable_statement_logging();
-        if !memory && !read_only {
-            options = options.journal_mode(SqliteJournalMode::Wal);
-        }
         if !memory && !has_mode {
             options = options.create_if_missing(true);
         }
@@ -278,6 +277,7 @@ impl SqliteStore {
             writer: Arc::new(Mutex::new(Writer { connection, abandoned: false })),
             readers,
             acquire_timeout: settings.acquire_timeout,
+            log_ahead: !memory && !read_only,
             write_wall: settings.write_wall,
             read_wall: settings.read_wall,
         })
@@ -318,6 +318,15 @@ impl SqliteStore {
         if let Some(readers) = &self.readers {
             readers.close().await;
         }
+    }
+
+    /// Gives the file its write-ahead log. The mode is written into the file, so this comes after
+    /// the doctor: a file that is refused stays as it was.
+    pub(crate) async fn log_ahead(&self) -> Result<()> {
+        if self.log_ahead {
+            run_static(self.write().await?.connection(), "PRAGMA journal_mode = WAL").await?;
+        }
+        Ok(())
     }
 
     /// Puts the second wall onto the writing connection, for the tables that exist.

@@ -37,7 +37,7 @@ enum State {
 /// # Ok(())
 /// # }
 /// ```
-#[must_use = "a transaction is rolled back when it is dropped"]
+#[must_use = "a transaction that is dropped is rolled back: hold it, and end with `tx.commit().await?`"]
 pub struct Transaction {
     database: Database,
     scope: TenantScope,

@@ -49,7 +49,7 @@ pub const fn count() -> Aggregate<(), i64> {
 /// A column type with a sum.
 #[diagnostic::on_unimplemented(
     message = "a column of `{Self}` has no sum",
-    label = "integers, floats and decimals have one"
+    label = "integers, floats and decimals have a sum"
 )]
 pub trait Summable: ColumnValue {
     /// What the sum is read as; `None` over no rows.
@@ -88,9 +88,9 @@ impl<T: Occurrence, C: ColumnKind> Column<T, C> {
 
     /// The sum; a sum of integers beyond 64 bits fails with
     /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid).
-    pub fn sum(self) -> Aggregate<T, <C::Value as Summable>::Sum>
+    pub fn sum<V>(self) -> Aggregate<T, V>
     where
-        C::Value: Summable,
+        C::Value: Summable<Sum = V>,
     {
         Aggregate::new(Function::Sum, Some(reference(self)))
     }

@@ -11,6 +11,11 @@ use crate::scope::TenantScope;
 use crate::table::{Column, ColumnKind, RowWriter, Table, TableDefinition, TenantTable, Value};
 
 /// Columns of one table: a column, or a tuple of up to eight.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a column, or a tuple of columns, of `{T}`",
+    label = "expected columns of `{T}`",
+    note = "for `Order`: `orders::email`, or `(orders::email, orders::note)`"
+)]
 pub trait ColumnsOf<T> {
     #[doc(hidden)]
     fn positions(&self) -> Vec<u16>;

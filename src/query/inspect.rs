@@ -24,11 +24,10 @@ impl opinion::Judged {
 
     /// The opinion on the values bound to it.
     pub(crate) fn approve(&self, binds: &[Bind]) -> Result<()> {
+        let is_organization = |bind: &Bind| matches!(bind, Bind::Organization);
         let bound = binds.len() == self.placeholders
-            && self
-                .organization
-                .iter()
-                .all(|at| matches!(binds.get(*at), Some(Bind::Organization)));
+            && binds.iter().filter(|bind| is_organization(bind)).count() == self.organization.len()
+            && self.organization.iter().all(|at| binds.get(*at).is_some_and(is_organization));
         if bound {
             return Ok(());
         }

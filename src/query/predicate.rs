@@ -128,9 +128,9 @@ pub fn any<F: Filters>(filters: F) -> Filter<F::Tables> {
 /// What a column of the occurrence `T` holding `V` can be compared with: a value, a column of the
 /// same occurrence and type, or a [`Slot`] of a prepared shape.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be compared with a column of `{V}`",
-    label = "expected a `{V}`",
-    note = "text columns also take `&str`, optional columns also take the plain value"
+    message = "`{Self}` cannot be compared with a column of `{T}` that holds `{V}`",
+    label = "expected a value of `{V}`, or a column of `{T}`",
+    note = "text columns also take `&str`, optional columns also take the plain value or `None`; two tables are compared by a join along a reference: `.join(orders::customer_id)`"
 )]
 pub trait Operand<T, V> {
     #[doc(hidden)]
@@ -139,8 +139,8 @@ pub trait Operand<T, V> {
 
 /// What a column can be set to: whatever it can be compared with, or an [`Expression`].
 #[diagnostic::on_unimplemented(
-    message = "a column of `{V}` cannot be set to `{Self}`",
-    label = "expected a `{V}`",
+    message = "a column of `{T}` that holds `{V}` cannot be set to `{Self}`",
+    label = "expected a value of `{V}`, a column of `{T}`, or an expression on one",
     note = "text columns also take `&str`, optional columns also take the plain value or `None`"
 )]
 pub trait Assignment<T, V> {
@@ -150,8 +150,8 @@ pub trait Assignment<T, V> {
 
 /// A run argument of a prepared shape for a column of `V`.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not the run argument that this prepared shape takes",
-    label = "expected a `{V}`"
+    message = "this run argument is `{Self}`, and its column holds `{V}`",
+    label = "expected a value for `{V}`"
 )]
 pub trait Argument<V> {
     #[doc(hidden)]
@@ -160,16 +160,19 @@ pub trait Argument<V> {
 
 macro_rules! operands {
     ($([$($generics:tt)*] $value:ty, $operand:ty, $encode:expr;)*) => {$(
+        #[diagnostic::do_not_recommend]
         impl<$($generics)*, T> Operand<T, $value> for $operand {
             fn term(self, column: ColumnRef) -> Term {
                 Term::Value(column.encode(|column| $encode(self, column)))
             }
         }
+        #[diagnostic::do_not_recommend]
         impl<$($generics)*, T> Assignment<T, $value> for $operand {
             fn assigned(self, column: ColumnRef) -> Term {
                 Term::Value(column.encode(|column| $encode(self, column)))
             }
         }
+        #[diagnostic::do_not_recommend]
         impl<$($generics)*> Argument<$value> for $operand {
             fn value(self, column: &crate::table::ColumnDefinition) -> Value {
                 $encode(self, column)
@@ -259,6 +262,11 @@ impl<T, V> Assignment<T, V> for Expression<T, V> {
 }
 
 /// A type with exact addition in the store.
+#[diagnostic::on_unimplemented(
+    message = "a column of `{Self}` has no exact arithmetic in the store",
+    label = "not a column of i16, i32, i64 or Decimal",
+    note = "read the row, compute in Rust, and `set` the result"
+)]
 pub trait Number: ColumnValue {}
 
 impl Number for i16 {}
@@ -267,6 +275,10 @@ impl Number for i64 {}
 impl Number for rust_decimal::Decimal {}
 
 /// A text column's type: `String` or `Option<String>`.
+#[diagnostic::on_unimplemented(
+    message = "a column of `{Self}` is not text",
+    label = "patterns are for columns of `String` and `Option<String>`"
+)]
 pub trait Text: ColumnValue {}
 
 impl Text for String {}
@@ -354,7 +366,7 @@ impl<T: Occurrence, C: ColumnKind> Column<T, C> {
     /// One of the values that the subquery reads; the subquery is scoped like every other.
     pub fn in_subquery<Q>(self, subquery: Q) -> Filter<T>
     where
-        Q: SubquerySource<Base = <C::Value as ColumnValue>::Base>,
+        Q: SubquerySource<<C::Value as ColumnValue>::Base>,
     {
         let subquery = subquery.into_subquery();
         let depth = subquery.select.depth.saturating_add(1);
@@ -362,16 +374,16 @@ impl<T: Occurrence, C: ColumnKind> Column<T, C> {
     }
 }
 
-impl<T: Occurrence, C: ColumnKind> Column<T, C>
-where
-    C::Value: Text,
-{
+impl<T: Occurrence, C: ColumnKind> Column<T, C> {
     /// Matches a pattern in which `%` stands for any text, `_` for one character, and `\` makes
     /// the next character stand for itself. Case matters.
     ///
     /// Text that a person typed belongs into [`contains`](Self::contains) and its siblings, or
     /// through [`escape_like`](super::escape_like) first.
-    pub fn like(self, pattern: &str) -> Filter<T> {
+    pub fn like(self, pattern: &str) -> Filter<T>
+    where
+        C::Value: Text,
+    {
         let value = if pattern.len() > MAX_PATTERN {
             Value::Refused("a pattern is longer than 50,000 bytes")
         } else if pattern.bytes().rev().take_while(|b| *b == b'\\').count() % 2 == 1 {
@@ -383,35 +395,47 @@ where
     }
 
     /// Contains this text; nothing in it is a wildcard.
-    pub fn contains(self, text: &str) -> Filter<T> {
+    pub fn contains(self, text: &str) -> Filter<T>
+    where
+        C::Value: Text,
+    {
         self.like(&format!("%{}%", super::escape_like(text)))
     }
 
     /// Begins with this text; nothing in it is a wildcard.
-    pub fn starts_with(self, text: &str) -> Filter<T> {
+    pub fn starts_with(self, text: &str) -> Filter<T>
+    where
+        C::Value: Text,
+    {
         self.like(&format!("{}%", super::escape_like(text)))
     }
 
     /// Ends with this text; nothing in it is a wildcard.
-    pub fn ends_with(self, text: &str) -> Filter<T> {
+    pub fn ends_with(self, text: &str) -> Filter<T>
+    where
+        C::Value: Text,
+    {
         self.like(&format!("%{}", super::escape_like(text)))
     }
 }
 
-impl<T: Occurrence, C: ColumnKind> Column<T, C>
-where
-    C::Value: Number,
-{
+impl<T: Occurrence, C: ColumnKind> Column<T, C> {
     /// The column's value plus `value`, for `set`. A result out of the column's range fails the
     /// statement with [`ErrorKind::Invalid`](crate::ErrorKind::Invalid).
     #[expect(clippy::should_implement_trait, reason = "a column is no number; the store adds")]
-    pub fn add(self, value: C::Value) -> Expression<T, C::Value> {
+    pub fn add(self, value: C::Value) -> Expression<T, C::Value>
+    where
+        C::Value: Number,
+    {
         self.arithmetic(Sign::Plus, &value)
     }
 
     /// The column's value minus `value`, for `set`.
     #[expect(clippy::should_implement_trait, reason = "a column is no number; the store subtracts")]
-    pub fn sub(self, value: C::Value) -> Expression<T, C::Value> {
+    pub fn sub(self, value: C::Value) -> Expression<T, C::Value>
+    where
+        C::Value: Number,
+    {
         self.arithmetic(Sign::Minus, &value)
     }
 
@@ -439,7 +463,7 @@ where
     /// ```
     pub fn exists_in<Q>(self, select: Q) -> Filter<<Self as Edge>::To>
     where
-        Q: ExistsSource<Table = T::Table>,
+        Q: ExistsSource<T::Table>,
     {
         match self.reference() {
             Some((_, edge)) => {

@@ -32,15 +32,16 @@ impl Slots for () {
 
 /// The run arguments of a prepared shape, against the types that it takes.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` are not the run arguments that this prepared shape takes",
-    label = "expected values for `{A}`",
-    note = "a shape with one argument is run with a tuple of one: `(id,)`"
+    message = "this prepared shape takes the run arguments `{A}`, not `{Self}`",
+    label = "expected a tuple of values for `{A}`",
+    note = "a run says the scope, then the arguments, then where: `.fetch_all(&scope, (id,), &db)`; one argument is a tuple of one"
 )]
 pub trait Arguments<A>: Send {
     #[doc(hidden)]
     fn value(&mut self, slot: u16, column: &ColumnDefinition) -> Value;
 }
 
+#[diagnostic::do_not_recommend]
 impl Arguments<()> for () {
     fn value(&mut self, _: u16, _: &ColumnDefinition) -> Value {
         Value::Refused("a prepared shape has no run arguments")
@@ -57,6 +58,7 @@ macro_rules! slots {
             }
         }
 
+        #[diagnostic::do_not_recommend]
         impl<$($value: ColumnValue, $argument: Argument<$value> + Clone + Send),*>
             Arguments<($($value,)*)> for ($($argument,)*)
         {

@@ -111,18 +111,18 @@ macro_rules! read_forms {
     ($query:ident, $life:lifetime, $projection:ident) => {
         impl<$life, S: Sources> $query<$life, S> {
             /// Keeps the rows for which the condition holds; several calls are all required.
-            pub fn filter<F, I>(mut self, filter: Filter<F>) -> Self
+            pub fn filter<F, WhichOccurrence>(mut self, filter: Filter<F>) -> Self
             where
-                F: Within<S, I>,
+                F: Within<S, WhichOccurrence>,
             {
                 self.ast.add_filter(filter);
                 self
             }
 
             /// Orders the rows, after the orders already given. The key is always the last term.
-            pub fn order_by<T, I>(mut self, order: OrderBy<T>) -> Self
+            pub fn order_by<T, WhichOccurrence>(mut self, order: OrderBy<T>) -> Self
             where
-                T: OneOf<S, I>,
+                T: OneOf<S, WhichOccurrence>,
             {
                 self.ast.order.push(order.term);
                 self
@@ -157,11 +157,11 @@ macro_rules! read_forms {
             }
 
             /// Joins the row referred to along `edge`; rows without one fall away.
-            pub fn join<E, I>(mut self, edge: E) -> $query<$life, <S as Append<E::To>>::Output>
+            pub fn join<E, I, R>(mut self, edge: E) -> $query<$life, R>
             where
                 E: Edge,
                 E::From: OneOf<S, I>,
-                S: Append<E::To>,
+                S: Append<E::To, Output = R>,
             {
                 push_parent(&mut self.ast, edge, <E::From as OneOf<S, I>>::INDEX, false);
                 self.becomes()
@@ -295,20 +295,24 @@ impl<S, C, I> Projection<'_, S, C, I> {
 }
 
 /// A subquery for `in_subquery`: a projection of one column.
-pub trait SubquerySource {
-    /// The type of the column without `Option`.
-    type Base;
+///
+/// `V` is the type of the column without `Option`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a read of one column that holds `{V}`",
+    label = "expected a read of one column of `{V}`",
+    note = "say which column the subquery reads: `.columns(customers::id)`"
+)]
+pub trait SubquerySource<V> {
     #[doc(hidden)]
     fn into_subquery(self) -> Subquery;
 }
 
-impl<S, T, C, I> SubquerySource for Projection<'_, S, Column<T, C>, I>
+impl<S, T, C, I> SubquerySource<<C::Value as ColumnValue>::Base>
+    for Projection<'_, S, Column<T, C>, I>
 where
     T: Occurrence,
     C: ColumnKind,
 {
-    type Base = <C::Value as ColumnValue>::Base;
-
     fn into_subquery(self) -> Subquery {
         Subquery {
             scope: Some(self.query.scope.clone()),
@@ -318,37 +322,37 @@ where
     }
 }
 
-impl<S, T, C, I> SubquerySource for DraftProjection<'_, S, Column<T, C>, I>
+impl<S, T, C, I> SubquerySource<<C::Value as ColumnValue>::Base>
+    for DraftProjection<'_, S, Column<T, C>, I>
 where
     T: Occurrence,
     C: ColumnKind,
 {
-    type Base = <C::Value as ColumnValue>::Base;
-
     fn into_subquery(self) -> Subquery {
         Subquery { scope: None, select: self.query.ast, column: self.columns.first().copied() }
     }
 }
 
 /// A subquery for `exists_in`: a read that starts from the table that refers.
-pub trait ExistsSource {
-    /// The table that the subquery starts from.
-    type Table;
+///
+/// `T` is the table that the subquery starts from.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not read `{T}`, the table that refers",
+    label = "expected a read of `{T}`",
+    note = "`orders::customer_id.exists_in(Order::select(&scope))` keeps the customers to whom an order refers"
+)]
+pub trait ExistsSource<T> {
     #[doc(hidden)]
     fn into_exists(self) -> Subquery;
 }
 
-impl<T: Table> ExistsSource for Select<'_, T> {
-    type Table = T;
-
+impl<T: Table> ExistsSource<T> for Select<'_, T> {
     fn into_exists(self) -> Subquery {
         Subquery { scope: Some(self.scope.clone()), select: self.ast, column: None }
     }
 }
 
-impl<T: Table> ExistsSource for Draft<'_, T> {
-    type Table = T;
-
+impl<T: Table> ExistsSource<T> for Draft<'_, T> {
     fn into_exists(self) -> Subquery {
         Subquery { scope: None, select: self.ast, column: None }
     }

@@ -112,21 +112,25 @@ sources!(A, B, C, D =>);
 /// A statement's tables with one more.
 #[diagnostic::on_unimplemented(
     message = "a statement joins at most four tables",
-    label = "one table too many"
+    label = "one table too many",
+    note = "read the rest with a second statement, or say what you ask of it as a filter: `in_subquery`, `exists_in`"
 )]
 pub trait Append<M> {
     /// The tables afterwards.
     type Output: Sources;
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: Table, M: Member> Append<M> for T {
     type Output = (T, M);
 }
 
+#[diagnostic::do_not_recommend]
 impl<A: Member, B: Member, M: Member> Append<M> for (A, B) {
     type Output = (A, B, M);
 }
 
+#[diagnostic::do_not_recommend]
 impl<A: Member, B: Member, C: Member, M: Member> Append<M> for (A, B, C) {
     type Output = (A, B, C, M);
 }
@@ -135,7 +139,7 @@ impl<A: Member, B: Member, C: Member, M: Member> Append<M> for (A, B, C) {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not among the tables of this statement, which reads `{S}`",
     label = "a column of another table",
-    note = "use a column of the statement's own table, or join the other table along a reference: `.join(orders::customer_id)`"
+    note = "use a column of the statement's own tables, or join the other table first: `.join(orders::customer_id)` from `orders` to the table referred to, `.left_join_from(orders::customer_id)` the other way"
 )]
 pub trait Within<S, I> {}
 
@@ -143,7 +147,7 @@ pub trait Within<S, I> {}
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not among the tables of this statement, which reads `{S}`",
     label = "a column of another table",
-    note = "use a column of the statement's own table, or join the other table along a reference: `.join(orders::customer_id)`"
+    note = "use a column of the statement's own tables, or join the other table first: `.join(orders::customer_id)` from `orders` to the table referred to, `.left_join_from(orders::customer_id)` the other way"
 )]
 pub trait OneOf<S, I>: Occurrence {
     /// What a column of `V` is read as: optional where the table may be absent.
@@ -177,6 +181,7 @@ fn read_value<V: ColumnValue>(
 
 macro_rules! inner {
     ([$($generics:tt)*] $occurrence:ty, $sources:ty, $index:ty) => {
+        #[diagnostic::do_not_recommend]
         impl<$($generics)*> OneOf<$sources, $index> for $occurrence {
             type Read<V: ColumnValue> = V;
             const INDEX: u8 = <$index as Position>::INDEX;
@@ -189,12 +194,14 @@ macro_rules! inner {
                 read_value::<V>(row, table, position)
             }
         }
+        #[diagnostic::do_not_recommend]
         impl<$($generics)*> Within<$sources, $index> for $occurrence {}
     };
 }
 
 macro_rules! outer {
     ([$($generics:tt)*] $occurrence:ty, $sources:ty, $index:ty) => {
+        #[diagnostic::do_not_recommend]
         impl<$($generics)*> OneOf<$sources, Outer<$index>> for $occurrence {
             type Read<V: ColumnValue> = Option<V>;
             const INDEX: u8 = <$index as Position>::INDEX;
@@ -211,6 +218,7 @@ macro_rules! outer {
                 read_value::<V>(row, table, position).map(Some)
             }
         }
+        #[diagnostic::do_not_recommend]
         impl<$($generics)*> Within<$sources, Outer<$index>> for $occurrence {}
     };
 }
@@ -241,10 +249,12 @@ occurrences! {
     [A: Member, B: Member, C: Member] (A, B, C, Option<T>) => Fourth outer;
 }
 
+#[diagnostic::do_not_recommend]
 impl<S> Within<S, ()> for () {}
 
 macro_rules! several {
     ($($table:ident $index:ident),*) => {
+        #[diagnostic::do_not_recommend]
         impl<S, $($table: Within<S, $index>, $index),*> Within<S, ($($index,)*)> for ($($table,)*) {}
     };
 }
@@ -256,6 +266,11 @@ several!(A IA, B IB, C IC, D ID, E IE);
 several!(A IA, B IB, C IC, D ID, E IE, F IF);
 
 /// Columns that a statement reads instead of whole rows: one column, or a tuple of up to eight.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a column, or a tuple of columns, of the tables that this statement reads",
+    label = "expected columns of `{S}`",
+    note = "one column, or a tuple of two to eight: `.columns((orders::id, orders::email))`"
+)]
 pub trait Columns<S, I> {
     /// What a row is read as.
     type Output: Send + 'static;

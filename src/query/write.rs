@@ -23,8 +23,8 @@ pub enum Restricted {}
 /// That a write says which rows it means.
 #[diagnostic::on_unimplemented(
     message = "this update or delete does not say which rows it means",
-    label = "no rows named",
-    note = "add `.filter(…)`, `.key(…)`, or `.all_rows()` for every row of the organization"
+    label = "no rows named before this call",
+    note = "name them first: `.filter(…)`, `.key(…)`, or `.all_rows()` for every row of the organization"
 )]
 pub trait NamesRows {}
 
@@ -177,9 +177,12 @@ impl<'s, T: TenantTable, R> Update<'s, T, R> {
     }
 }
 
-impl<'s, T: TenantTable, R: NamesRows> Update<'s, T, R> {
+impl<'s, T: TenantTable, R> Update<'s, T, R> {
     /// Reads the rows as updated.
-    pub fn returning(self) -> Returning<Self> {
+    pub fn returning(self) -> Returning<Self>
+    where
+        R: NamesRows,
+    {
         Returning::new(self)
     }
 }
@@ -224,9 +227,12 @@ impl<'s, T: TenantTable, R> Delete<'s, T, R> {
     }
 }
 
-impl<'s, T: TenantTable, R: NamesRows> Delete<'s, T, R> {
+impl<'s, T: TenantTable, R> Delete<'s, T, R> {
     /// Reads the rows that were deleted.
-    pub fn returning(self) -> Returning<Self> {
+    pub fn returning(self) -> Returning<Self>
+    where
+        R: NamesRows,
+    {
         Returning::new(self)
     }
 }

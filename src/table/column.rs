@@ -9,6 +9,11 @@ use super::{ColumnDefinition, Table, TableDefinition};
 
 /// The type whose associated constants are the columns of a table: `orders` for
 /// `struct Order in orders`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not the name of a declared table",
+    label = "a reference names the table, not its row type",
+    note = "after `struct Customer in customers` it is `=> customers`"
+)]
 pub trait Columns {
     /// The row type.
     type Table: Table;

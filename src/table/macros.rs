@@ -441,6 +441,7 @@ macro_rules! global_entries {
             ///
             /// # Cross-tenant authority
             /// Adds a row to what every organization reads.
+            #[doc(alias = "insert")]
             pub fn insert_global(
                 authority: &$crate::ambient::CrossTenantAuthority,
                 row: Self,
@@ -463,6 +464,7 @@ macro_rules! global_entries {
             ///
             /// # Cross-tenant authority
             /// Changes what every organization reads.
+            #[doc(alias = "update")]
             pub fn update_global(
                 authority: &$crate::ambient::CrossTenantAuthority,
             ) -> $crate::ambient::UpdateGlobal<'_, Self, $crate::query::Unrestricted> {
@@ -473,6 +475,7 @@ macro_rules! global_entries {
             ///
             /// # Cross-tenant authority
             /// Removes rows from what every organization reads.
+            #[doc(alias = "delete")]
             pub fn delete_global(
                 authority: &$crate::ambient::CrossTenantAuthority,
             ) -> $crate::ambient::DeleteGlobal<'_, Self, $crate::query::Unrestricted> {

@@ -104,20 +104,25 @@ pub trait Table: Sized + Send + Sync + Unpin + 'static {
 /// A table whose rows belong to one organization each.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a tenant-owned table",
-    label = "only tenant-owned tables are written from a scope",
-    note = "declare it with `tenantry::tenant_table!`; a global table is written with `insert_global(&authority, row)` and a `CrossTenantAuthority`"
+    label = "not declared with `tenant_table!`",
+    note = "declare it with `tenantry::tenant_table!`; a global table is registered with `.global::<{Self}>()` and written with a `CrossTenantAuthority`: `{Self}::insert_global(&authority, row)`"
 )]
 pub trait TenantTable: Table {}
 
 /// A table of reference data that every organization reads and none owns.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a global table",
-    label = "only global tables are written with a cross-tenant authority",
-    note = "declare it with `tenantry::global_table!`"
+    label = "not declared with `global_table!`",
+    note = "a tenant-owned table is registered with `.tenant::<{Self}>()` and written from a scope: `{Self}::insert(&scope, row)`"
 )]
 pub trait GlobalTable: Table {}
 
 /// The key of a table: a column value, or a tuple of 2 to 4.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the key of a table",
+    label = "not a key",
+    note = "a key is one to four columns marked `key`, none of them an `Option`, a float or JSON"
+)]
 pub trait TableKey: Send + Sync + 'static {
     /// The values, against the key columns of the declaration.
     #[doc(hidden)]
@@ -129,6 +134,7 @@ pub trait TableKey: Send + Sync + 'static {
 #[doc(hidden)]
 pub struct KeyValues(pub(crate) [Option<Value>; 4]);
 
+#[diagnostic::do_not_recommend]
 impl<V: NotNull> TableKey for V {
     fn encode(&self, columns: &[&'static ColumnDefinition]) -> Option<KeyValues> {
         let [column] = columns else { return None };
@@ -139,6 +145,7 @@ impl<V: NotNull> TableKey for V {
 
 macro_rules! tuple_keys {
     ($($value:ident $column:ident),* => $($rest:expr),*) => {
+        #[diagnostic::do_not_recommend]
         impl<$($value: NotNull),*> TableKey for ($($value,)*) {
             #[expect(non_snake_case, reason = "the tuple's fields are named after their types")]
             fn encode(&self, columns: &[&'static ColumnDefinition]) -> Option<KeyValues> {

@@ -345,14 +345,17 @@ fn json_refusal(value: &serde_json::Value) -> Option<&'static str> {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<E: TextEnum> ColumnValue for E {
     const TYPE: ColumnType = ColumnType::Enum(E::VARIANTS);
     const NULLABLE: bool = false;
     type Base = Self;
 }
 
+#[diagnostic::do_not_recommend]
 impl<E: TextEnum> NotNull for E {}
 
+#[diagnostic::do_not_recommend]
 impl<E: TextEnum> Codec for E {
     fn encode(&self, _: &ColumnDefinition) -> Value {
         let text = self.text();

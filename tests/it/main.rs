@@ -1,3 +1,5 @@
 //! The integration suite: one binary.
 
 mod contract;
+mod example;
+mod ui;

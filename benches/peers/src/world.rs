@@ -102,7 +102,7 @@ pub async fn fill(path: &Path, organizations: u64, rows: u64) {
     let mut transaction = connection.begin().await.unwrap();
     for number in numbers {
         let owner = organization(number);
-        for row in 0..CUSTOMERS.min(rows) {
+        for row in 0..CUSTOMERS {
             sqlx::query("INSERT INTO customers (organization_id, id, name) VALUES (?, ?, ?)")
                 .bind(owner)
                 .bind(customer_id(number, row))
@@ -111,10 +111,10 @@ pub async fn fill(path: &Path, organizations: u64, rows: u64) {
                 .await
                 .unwrap();
         }
-        let mut orders: Vec<(Uuid, u64)> =
+        let mut rows: Vec<(Uuid, u64)> =
             (0..rows).map(|row| (order_id(number, row), row)).collect();
-        orders.sort();
-        for (id, row) in orders {
+        rows.sort();
+        for (id, row) in rows {
             sqlx::query("INSERT INTO orders (organization_id, id, customer_id, email, total_cents, note, placed_at) VALUES (?, ?, ?, ?, ?, ?, ?)")
                 .bind(owner)
                 .bind(id)

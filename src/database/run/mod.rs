@@ -31,6 +31,7 @@ use reference::{Written, explain};
 #[diagnostic::on_unimplemented(
     message = "a statement runs on `&Database` or `&mut Transaction`, not on `{Self}`",
     label = "expected `&db` or `&mut tx`",
+    note = "a transaction that is borrowed already is passed on as `&mut *tx`",
     note = "tenantry never runs on a raw pool or connection: it could not say whose rows they reach"
 )]
 pub trait Executor<'e>: sealed::Sealed + Send {

@@ -125,7 +125,7 @@ pub(crate) async fn delete<T: Table, O: Send>(
     .await
 }
 
-impl<T: TenantTable, R: NamesRows> Update<'_, T, R> {
+impl<T: TenantTable, R> Update<'_, T, R> {
     /// Updates the rows; answers how many there were.
     ///
     /// # Errors
@@ -135,7 +135,10 @@ impl<T: TenantTable, R: NamesRows> Update<'_, T, R> {
     ///
     /// # Cancellation
     /// Dropped half-way, all rows were updated or none.
-    pub async fn execute<'e>(self, executor: impl Executor<'e>) -> Result<u64> {
+    pub async fn execute<'e>(self, executor: impl Executor<'e>) -> Result<u64>
+    where
+        R: NamesRows,
+    {
         let actor = Actor::Scope(self.scope);
         update::<T, _>(executor.lower(), actor, &self.ast, false, no_rows)
             .await
@@ -143,7 +146,7 @@ impl<T: TenantTable, R: NamesRows> Update<'_, T, R> {
     }
 }
 
-impl<T: TenantTable, R: NamesRows> Returning<Update<'_, T, R>> {
+impl<T: TenantTable, R> Returning<Update<'_, T, R>> {
     /// Updates the rows and reads them as updated, in the order of their keys.
     ///
     /// # Errors
@@ -157,7 +160,7 @@ impl<T: TenantTable, R: NamesRows> Returning<Update<'_, T, R>> {
     }
 }
 
-impl<T: TenantTable, R: NamesRows> Delete<'_, T, R> {
+impl<T: TenantTable, R> Delete<'_, T, R> {
     /// Deletes the rows; answers how many there were.
     ///
     /// # Errors
@@ -165,7 +168,10 @@ impl<T: TenantTable, R: NamesRows> Delete<'_, T, R> {
     ///
     /// # Cancellation
     /// Dropped half-way, all rows were deleted or none.
-    pub async fn execute<'e>(self, executor: impl Executor<'e>) -> Result<u64> {
+    pub async fn execute<'e>(self, executor: impl Executor<'e>) -> Result<u64>
+    where
+        R: NamesRows,
+    {
         let actor = Actor::Scope(self.scope);
         delete::<T, _>(executor.lower(), actor, self.filter.as_ref(), false, no_rows)
             .await
@@ -173,7 +179,7 @@ impl<T: TenantTable, R: NamesRows> Delete<'_, T, R> {
     }
 }
 
-impl<T: TenantTable, R: NamesRows> Returning<Delete<'_, T, R>> {
+impl<T: TenantTable, R> Returning<Delete<'_, T, R>> {
     /// Deletes the rows and reads what they were, in the order of their keys.
     ///
     /// # Errors

@@ -87,7 +87,8 @@ impl Renderer<'_> {
         self.sql.push_str("SELECT ");
         for (index, table) in ast.tables().enumerate() {
             if table.tenant_column().is_some() {
-                let _ = write!(self.sql, "min(w.\"w{index}\"), ");
+                let open = self.witness_aggregate();
+                let _ = write!(self.sql, "{open}w.\"w{index}\"), ");
             }
         }
         self.sql.push_str("count(*) FROM (");
@@ -248,18 +249,22 @@ impl Renderer<'_> {
         }
     }
 
+    /// What makes one witness of many.
+    pub(super) const fn witness_aggregate(&self) -> &'static str {
+        match self.dialect {
+            Dialect::Sqlite => "min(",
+            Dialect::Postgres => "bool_and(",
+        }
+    }
+
     pub(super) fn aggregate_witnesses(&mut self, ast: &SelectAst, frame: &Frame) {
         for (index, table) in ast.tables().enumerate() {
             if let Some(tenant) = table.tenant_column() {
-                let (open, close) = match self.dialect {
-                    Dialect::Sqlite => ("min(", "), "),
-                    Dialect::Postgres => ("bool_and(", "), "),
-                };
-                self.sql.push_str(open);
+                self.sql.push_str(self.witness_aggregate());
                 self.column(frame.first + index_u16(index), tenant);
                 self.sql.push_str(" = ");
                 self.bind(Bind::Organization);
-                self.sql.push_str(close);
+                self.sql.push_str("), ");
             }
         }
     }

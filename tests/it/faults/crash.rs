@@ -79,7 +79,7 @@ async fn transfers(db: &tenantry::Database, a: &tenantry::TenantScope) {
     }
 }
 
-fn start(path: &Path, step: &str) -> (Child, impl Iterator<Item = String>) {
+fn start(path: &Path, step: &str) -> (Child, impl Iterator<Item = String> + use<>) {
     let mut child = again(module_path!(), "a_process_to_be_killed")
         .env(CRASH, path)
         .env(STEP, step)

@@ -83,24 +83,58 @@ async fn a_table_that_is_absent_is_unconfigured_until_it_is_made() {
     told(found, "employees");
 }
 
+/// Another shape fools no predicate, so that the database is opened; the doctor names it, and the
+/// statements that meet it fail and write nothing.
 #[tokio::test]
-async fn a_table_of_another_shape_is_unconfigured() {
+async fn a_table_of_another_shape_is_found_and_its_statements_fail() {
     let organization = "organization_id BLOB NOT NULL CHECK (length(organization_id) = 16 AND organization_id <> zeroblob(16))";
-    for columns in [
-        "name TEXT NOT NULL",
-        "name TEXT NOT NULL, value TEXT NOT NULL",
-        "name INTEGER NOT NULL, value INTEGER NOT NULL",
-        "name TEXT NOT NULL, value INTEGER NOT NULL, extra INTEGER NOT NULL",
+    let x = "'x'";
+    let mut complaints = Vec::new();
+    for (columns, code, row, on_read, on_write) in [
+        ("name TEXT NOT NULL", "column-absent", x.to_owned(), ErrorKind::Unconfigured, ErrorKind::Unconfigured),
+        ("name TEXT NOT NULL, value TEXT NOT NULL", "column-storage", format!("{x}, 's3cr3t'"), ErrorKind::Corrupt, ErrorKind::Corrupt),
+        ("name TEXT NOT NULL, value INTEGER", "column-nullability", format!("{x}, NULL"), ErrorKind::Corrupt, ErrorKind::Corrupt),
+        ("name TEXT NOT NULL, value INTEGER NOT NULL, extra INTEGER NOT NULL", "column-required", format!("{x}, 5, 5"), ErrorKind::Invalid, ErrorKind::Invalid),
     ] {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("shape.db");
-        let sql = format!("CREATE TABLE labels ({organization}, {columns}, PRIMARY KEY (organization_id, name)) STRICT, WITHOUT ROWID");
+        let sql = format!(
+            "CREATE TABLE labels ({organization}, {columns}, PRIMARY KEY (organization_id, name)) STRICT, WITHOUT ROWID; \
+             INSERT INTO labels VALUES (x'0000000000000000000000000000000a', {row})"
+        );
         run_raw(&path, &sql).await.unwrap();
         let (_, issuer) = people();
-        let opened = builder(&issuer).connect(&url(&path), sheet::tables()).await;
-        let error = opened.err().unwrap_or_else(|| panic!("a table of `{columns}` was opened"));
-        assert_eq!(error.kind(), ErrorKind::Unconfigured, "{columns}: {error:?}");
+        let db = builder(&issuer).connect(&url(&path), sheet::tables()).await.unwrap();
+        let report = db.doctor().await.unwrap().to_string();
+        assert!(report.contains(code), "{columns}: {report}");
+        let a = issuer.enter(&ann(), organization_a()).await.unwrap();
+        let read = Label::find(&a, "x".into()).fetch_one(&db).await;
+        if on_read == ErrorKind::Invalid {
+            assert_eq!(read.unwrap().value, 5);
+        } else {
+            let error = read.unwrap_err();
+            assert_eq!((error.kind(), error.table()), (on_read, Some("labels")), "{columns}: {error:?}");
+            assert!(!confess(&error).contains("s3cr3t"));
+        }
+        // A text column takes the number as text, and the row is then no row of the declaration.
+        let insert = Label::insert(&a, Label { name: "y".into(), value: 1 }).returning().fetch_one(&db).await;
+        match insert {
+            Ok(stored) => assert_eq!((code, stored.value), ("column-nullability", 1)),
+            Err(error) => {
+                if (error.kind(), error.table()) != (on_write, Some("labels")) {
+                    complaints.push(format!("insert into `{columns}` is not {on_write}: {error:?}"));
+                }
+                if rows(&path, "labels").await != 1 {
+                    complaints.push(format!("insert into `{columns}` said {error:?} and was kept"));
+                }
+            }
+        }
     }
+    assert!(complaints.is_empty(), "{complaints:#?}");
+}
+
+fn organization_a() -> tenantry::OrganizationId {
+    organization(0xA)
 }
 
 #[tokio::test]

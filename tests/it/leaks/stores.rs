@@ -126,10 +126,8 @@ async fn l75_a_reference_that_nulls_the_tenant_column_is_refused() {
 
 #[tokio::test]
 async fn l50_a_tenant_column_that_equates_values_is_refused() {
+    use tenantry::id::OrganizationKind;
     for organization in [
-        "organization_id BLOB NOT NULL COLLATE NOCASE",
-        "organization_id BLOB NOT NULL COLLATE RTRIM",
-        "organization_id BLOB",
         "organization_id BLOB NOT NULL DEFAULT x'0000000000000000000000000000000b'",
         "organization_id INTEGER NOT NULL",
         "organization_id TEXT NOT NULL",
@@ -137,8 +135,51 @@ async fn l50_a_tenant_column_that_equates_values_is_refused() {
     ] {
         refused(&employees_ddl(organization, "", REFERENCE), employees_alone()).await;
     }
-    let loose = employees_ddl(ORGANIZATION, "", REFERENCE).replace("STRICT, WITHOUT ROWID", "WITHOUT ROWID");
-    refused(&loose, employees_alone()).await;
+    let by_text = || employees_alone().organizations(OrganizationKind::Text);
+    let checked = |collation: &str| {
+        format!("organization_id TEXT NOT NULL {collation} CHECK (length(organization_id) BETWEEN 1 AND 64)")
+    };
+    let _ = opened(&employees_ddl(&checked(""), "", REFERENCE), by_text()).await.unwrap();
+    for collation in ["COLLATE NOCASE", "COLLATE RTRIM", "COLLATE nocase", "DEFAULT 'x'"] {
+        refused(&employees_ddl(&checked(collation), "", REFERENCE), by_text()).await;
+    }
+    for numeric in ["NUMERIC", "INTEGER", "REAL", "DECIMAL(10, 2)"] {
+        let loose = employees_ddl(&format!("organization_id {numeric} NOT NULL"), "", REFERENCE)
+            .replace("STRICT, WITHOUT ROWID", "WITHOUT ROWID");
+        refused(&loose, by_text()).await;
+    }
+}
+
+/// A collation means nothing to the bytes of a UUID, and affinity converts no BLOB: such tables are
+/// opened with a warning, and rows whose tenant column only looks like A's stay out of sight.
+#[tokio::test]
+async fn l50_what_is_opened_with_a_warning_equates_nothing() {
+    let plain = employees_ddl("organization_id BLOB NOT NULL COLLATE NOCASE", "", REFERENCE);
+    let loose = employees_ddl("organization_id BLOB NOT NULL COLLATE NOCASE", "", REFERENCE)
+        .replace("STRICT, WITHOUT ROWID", "WITHOUT ROWID");
+    for (ddl, twins) in [
+        (plain, vec!["x'4100000000000000000000000000000A'"]),
+        (loose, vec!["x'4100000000000000000000000000000A'", "CAST(x'6100000000000000000000000000000A' AS TEXT)", "'61000000-0000-0000-0000-00000000000a'", "'6100000000000000000000000000000a'", "97"]),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("loose.db");
+        run_raw(&path, &ddl).await.unwrap();
+        for twin in twins {
+            run_raw(&path, &format!("INSERT INTO employees VALUES ({twin}, 1, '{TAINT}', NULL)")).await.unwrap();
+        }
+        let (directory, issuer) = people();
+        let a = organization(0x6100_0000_0000_0000_0000_0000_0000_000A);
+        directory.add_member(&a, &ann(), tenantry::scope::Role::Member);
+        let db = builder(&issuer).connect(&url(&path), employees_alone()).await.unwrap();
+        let report = db.doctor().await.unwrap().to_string();
+        assert!(report.contains("sqlite-tenant-collation"), "{report}");
+        let a = issuer.enter(&ann(), a).await.unwrap();
+        assert_eq!(Employee::select(&a).count(&db).await.unwrap(), 0);
+        Employee::insert(&a, employee(1, "Eve", None)).execute(&db).await.unwrap();
+        assert_eq!(Employee::select(&a).fetch_all(&db).await.unwrap(), [employee(1, "Eve", None)]);
+        assert_eq!(Employee::update(&a).set(employees::name, "x").all_rows().execute(&db).await.unwrap(), 1);
+        assert_eq!(Employee::delete(&a).all_rows().execute(&db).await.unwrap(), 1);
+    }
 }
 
 /// Text keys that numeric affinity, case folding or trimming would equate.

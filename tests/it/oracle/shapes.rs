@@ -157,7 +157,7 @@ fn trees(tab: Tab) -> Vec<F> {
 
 // ---- statements
 
-const LIMITS: [(Option<u64>, Option<u64>); 4] = [(None, None), (Some(3), None), (None, Some(1)), (Some(3), Some(1))];
+const LIMITS: [(Option<u64>, Option<u64>); 3] = [(None, None), (Some(3), None), (Some(3), Some(1))];
 
 fn limited<'s, S: tenantry::query::Sources>(mut select: Select<'s, S>, (limit, offset): (Option<u64>, Option<u64>)) -> Select<'s, S> {
     if let Some(limit) = limit {

@@ -1,2 +1,0 @@
-#[path = "it/example.rs"]
-mod example;
