@@ -1,6 +1,6 @@
 // In the pages, links lead to the pages of the manual; in the files, to the files. The first
 // definition of a link counts.
-#![doc = include_str!("../docs/.links")]
+#![doc = include_str!("../docs/links.md")]
 #![doc = include_str!("../README.md")]
 #![cfg_attr(
     not(feature = "sqlite"),
@@ -33,39 +33,43 @@ pub use scope::TenantScope;
 /// The manual: the chapters of `docs/`, with examples that run.
 #[cfg(any(doc, doctest))]
 pub mod manual {
-    #[doc = include_str!("../docs/.links")]
+    #[doc = include_str!("../docs/links.md")]
     #[doc = include_str!("../CHANGELOG.md")]
     pub mod changelog {}
 
-    #[doc = include_str!("../docs/.links")]
+    #[doc = include_str!("../docs/links.md")]
     #[doc = include_str!("../docs/compile-errors.md")]
     pub mod compile_errors {}
 
-    #[doc = include_str!("../docs/.links")]
+    #[doc = include_str!("../docs/links.md")]
     #[doc = include_str!("../docs/design.md")]
     pub mod design {}
 
-    #[doc = include_str!("../docs/.links")]
+    #[doc = include_str!("../docs/links.md")]
     #[doc = include_str!("../docs/doctor.md")]
     pub mod doctor {}
 
-    #[doc = include_str!("../docs/.links")]
+    #[doc = include_str!("../docs/links.md")]
     #[doc = include_str!("../docs/jobs.md")]
     pub mod jobs {}
 
-    #[doc = include_str!("../docs/.links")]
+    #[doc = include_str!("../docs/links.md")]
+    #[doc = include_str!("../docs/leaks.md")]
+    pub mod leaks {}
+
+    #[doc = include_str!("../docs/links.md")]
     #[doc = include_str!("../docs/queries.md")]
     pub mod queries {}
 
-    #[doc = include_str!("../docs/.links")]
+    #[doc = include_str!("../docs/links.md")]
     #[doc = include_str!("../docs/SECURITY.md")]
     pub mod security {}
 
-    #[doc = include_str!("../docs/.links")]
+    #[doc = include_str!("../docs/links.md")]
     #[doc = include_str!("../docs/sqlite.md")]
     pub mod sqlite {}
 
-    #[doc = include_str!("../docs/.links")]
+    #[doc = include_str!("../docs/links.md")]
     #[doc = include_str!("../docs/threat-model.md")]
     pub mod threat_model {}
 }

@@ -268,7 +268,7 @@ impl Report {
                 remedy.notes.join("; ")
             ));
             if !remedy.statements.is_empty() {
-                text.push_str(&format!("\n    {};", remedy.statements.join("; ")));
+                text.push_str(&format!("\n    {};", remedy.statements.join(";\n    ")));
             }
         }
         Some(Error::unconfigured(text))

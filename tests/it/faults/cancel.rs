@@ -53,7 +53,8 @@ impl Tally {
 
 /// A small file database whose writes are quick, with one row of each organization to write to.
 async fn fast() -> World {
-    let w = bare(|builder| builder.read_connections(2).acquire_timeout(Duration::from_secs(5))).await;
+    let w =
+        bare(|builder| builder.read_connections(2).acquire_timeout(Duration::from_secs(5))).await;
     for scope in [&w.a, &w.b] {
         Customer::insert(scope, customer(1, "Ann")).execute(&w.db).await.unwrap();
     }
@@ -64,13 +65,20 @@ async fn fast() -> World {
 /// transaction is open, and nobody holds the lock.
 async fn settled(w: &World, round: usize) {
     let token = format!("round-{round}");
-    let n = Customer::update(&w.b).set(customers::token, token.as_str()).key(1).execute(&w.db).await.unwrap();
-    assert_eq!(n, 1);
-    let mut connection = raw(&w.path).await;
-    let seen: String = sqlx::query_scalar("SELECT token FROM customers WHERE organization_id = x'0000000000000000000000000000000b'")
-        .fetch_one(&mut connection)
+    let n = Customer::update(&w.b)
+        .set(customers::token, token.as_str())
+        .key(1)
+        .execute(&w.db)
         .await
         .unwrap();
+    assert_eq!(n, 1);
+    let mut connection = raw(&w.path).await;
+    let seen: String = sqlx::query_scalar(
+        "SELECT token FROM customers WHERE organization_id = x'0000000000000000000000000000000b'",
+    )
+    .fetch_one(&mut connection)
+    .await
+    .unwrap();
     assert_eq!(seen, token, "the write went into a transaction that is still open");
     sqlx::raw_sql("BEGIN IMMEDIATE; ROLLBACK").execute(&mut connection).await.unwrap();
     sqlx::Connection::close(connection).await.unwrap();
@@ -128,7 +136,15 @@ async fn l14_the_next_begin_after_a_dropped_one_is_a_transaction_of_its_own() {
         let mut tx = w.db.begin(&w.b).await.unwrap();
         let crossed = Customer::delete(&w.a).all_rows().execute(&mut tx).await.unwrap_err();
         assert_eq!(crossed.kind(), ErrorKind::Misuse);
-        assert_eq!(Customer::update(&w.b).set(customers::token, "b").all_rows().execute(&mut tx).await.unwrap(), 1);
+        assert_eq!(
+            Customer::update(&w.b)
+                .set(customers::token, "b")
+                .all_rows()
+                .execute(&mut tx)
+                .await
+                .unwrap(),
+            1
+        );
         if round % 2 == 0 { tx.commit().await.unwrap() } else { drop(tx) }
     }
     capacity(&w).await;
@@ -159,10 +175,21 @@ async fn a_write_that_is_dropped_in_a_transaction_fails_it() {
             Customer::insert(&w.a, new(101)).execute(&mut tx).await.unwrap();
         }
         let outcome = match round % 4 {
-            0 => cut(Customer::insert(&w.a, new(102)).execute(&mut tx), after).await.map(|n| n.unwrap()),
-            1 => cut(Customer::update(&w.a).set(customers::token, "x").all_rows().execute(&mut tx), after).await.map(|n| n.unwrap()),
-            2 => cut(Customer::insert_many(&w.a, (200..600).map(new)).execute(&mut tx), after).await.map(|n| n.unwrap()),
-            _ => cut(Customer::delete(&w.a).key(77).execute(&mut tx), after).await.map(|n| n.unwrap()),
+            0 => cut(Customer::insert(&w.a, new(102)).execute(&mut tx), after)
+                .await
+                .map(|n| n.unwrap()),
+            1 => cut(
+                Customer::update(&w.a).set(customers::token, "x").all_rows().execute(&mut tx),
+                after,
+            )
+            .await
+            .map(|n| n.unwrap()),
+            2 => cut(Customer::insert_many(&w.a, (200..600).map(new)).execute(&mut tx), after)
+                .await
+                .map(|n| n.unwrap()),
+            _ => cut(Customer::delete(&w.a).key(77).execute(&mut tx), after)
+                .await
+                .map(|n| n.unwrap()),
         };
         // A future that was dropped before its first poll never became a statement.
         tally.count(&outcome);
@@ -222,7 +249,11 @@ async fn a_read_that_is_dropped_in_a_transaction_loses_no_write() {
         match (&second, &committed) {
             (Ok(1), Ok(())) => {
                 assert_eq!(now[..2], [101, 102]);
-                Customer::delete(&w.a).filter(customers::id.between(101, 102)).execute(&w.db).await.unwrap();
+                Customer::delete(&w.a)
+                    .filter(customers::id.between(101, 102))
+                    .execute(&w.db)
+                    .await
+                    .unwrap();
             }
             (Err(_), Err(_)) => assert_eq!(now, many),
             other => panic!("half a transaction: {other:?}"),
@@ -273,7 +304,8 @@ async fn a_rollback_that_is_dropped_rolls_back_all_the_same() {
 /// With the driver's own nested begins, 252 of 300 outer transactions lost their first write and
 /// said Ok.
 #[tokio::test]
-async fn l72_a_savepoint_begin_that_is_dropped_fails_the_outer_transaction_and_loses_nothing_quietly() {
+async fn l72_a_savepoint_begin_that_is_dropped_fails_the_outer_transaction_and_loses_nothing_quietly()
+ {
     let w = fast().await;
     let mut tally = Tally::new();
     for (round, after) in times(300).enumerate() {
@@ -392,7 +424,11 @@ async fn l72_a_savepoint_confines_a_statement_that_was_dropped_inside_it() {
         tx.commit().await.unwrap();
         let kept = written(&w).await;
         let inside = round % 2 == 0 && round % 3 == 2 && !dropped;
-        assert_eq!(kept, if inside { vec![101, 102, 103] } else { vec![101, 103] }, "round {round}");
+        assert_eq!(
+            kept,
+            if inside { vec![101, 102, 103] } else { vec![101, 103] },
+            "round {round}"
+        );
         Customer::delete(&w.a).filter(customers::id.gt(100)).execute(&w.db).await.unwrap();
     }
     tally.both();
@@ -407,8 +443,12 @@ async fn a_batch_that_is_dropped_went_in_whole_or_not_at_all() {
         let after = after * 20;
         let batch = || (101..1_401).map(new);
         let outcome = match round % 2 {
-            0 => cut(Customer::insert_many(&w.a, batch()).execute(&w.db), after).await.map(|n| n.unwrap()),
-            _ => cut(Customer::insert_many(&w.a, batch()).returning().fetch_all(&w.db), after).await.map(|rows| rows.unwrap().len() as u64),
+            0 => cut(Customer::insert_many(&w.a, batch()).execute(&w.db), after)
+                .await
+                .map(|n| n.unwrap()),
+            _ => cut(Customer::insert_many(&w.a, batch()).returning().fetch_all(&w.db), after)
+                .await
+                .map(|rows| rows.unwrap().len() as u64),
         };
         tally.count(&outcome);
         settled(&w, round).await;
@@ -427,10 +467,16 @@ async fn a_single_write_that_is_dropped_happened_or_did_not() {
     let mut tally = Tally::new();
     for (round, after) in times(300).enumerate() {
         let outcome = match round % 3 {
-            0 => cut(Customer::insert(&w.a, new(101)).execute(&w.db), after).await.map(|n| n.unwrap()),
-            1 => cut(Customer::insert(&w.a, new(101)).returning().fetch_one(&w.db), after).await.map(|row| u64::from(row.unwrap().id == 101)),
+            0 => cut(Customer::insert(&w.a, new(101)).execute(&w.db), after)
+                .await
+                .map(|n| n.unwrap()),
+            1 => cut(Customer::insert(&w.a, new(101)).returning().fetch_one(&w.db), after)
+                .await
+                .map(|row| u64::from(row.unwrap().id == 101)),
             _ => {
-                let upsert = Customer::insert(&w.a, new(101)).on_conflict(customers::id).update(customers::name);
+                let upsert = Customer::insert(&w.a, new(101))
+                    .on_conflict(customers::id)
+                    .update(customers::name);
                 cut(upsert.execute(&w.db), after).await.map(|n| n.unwrap())
             }
         };
@@ -448,10 +494,18 @@ async fn a_single_write_that_is_dropped_happened_or_did_not() {
 #[tokio::test]
 async fn reads_and_streams_that_are_dropped_give_their_connections_back() {
     for paranoid in [false, true] {
-        let w = bare(|builder| builder.paranoid(paranoid).read_connections(2).acquire_timeout(Duration::from_secs(5))).await;
+        let w = bare(|builder| {
+            builder.paranoid(paranoid).read_connections(2).acquire_timeout(Duration::from_secs(5))
+        })
+        .await;
         for scope in [&w.a, &w.b] {
             Customer::insert_many(scope, (1..1_000).map(new)).execute(&w.db).await.unwrap();
-            Customer::update(scope).set(customers::token, scope.organization().to_string().as_str()).all_rows().execute(&w.db).await.unwrap();
+            Customer::update(scope)
+                .set(customers::token, scope.organization().to_string().as_str())
+                .all_rows()
+                .execute(&w.db)
+                .await
+                .unwrap();
         }
         let (ours, theirs) = (w.a.organization().to_string(), w.b.organization().to_string());
         let mut tally = Tally::new();
@@ -504,7 +558,9 @@ async fn a_database_in_memory_survives_everything_that_is_dropped() {
                 assert!(rows.next().await.unwrap().is_ok());
                 drop(cut(rows.next(), after).await);
             }
-            4 => drop(cut(Customer::insert_many(&a, [new(101), new(102)]).execute(&db), after).await),
+            4 => {
+                drop(cut(Customer::insert_many(&a, [new(101), new(102)]).execute(&db), after).await)
+            }
             _ => drop(cut(db.ping(), after).await),
         }
         let kept = Customer::select(&a).count(&db).await.unwrap();

@@ -12,7 +12,15 @@ const CRASH: &str = "TENANTRY_TEST_CRASH";
 const STEP: &str = "TENANTRY_TEST_STEP";
 
 const STEPS: &[&str] = &[
-    "opened", "begun", "first", "second", "savepoint", "inside", "released", "rolled back", "third",
+    "opened",
+    "begun",
+    "first",
+    "second",
+    "savepoint",
+    "inside",
+    "released",
+    "rolled back",
+    "third",
     "committed",
 ];
 
@@ -87,7 +95,8 @@ fn start(path: &Path, step: &str) -> (Child, impl Iterator<Item = String> + use<
         .spawn()
         .unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-    let reached = lines.filter_map(|line| line.split_once("reached ").map(|(_, step)| step.to_owned()));
+    let reached =
+        lines.filter_map(|line| line.split_once("reached ").map(|(_, step)| step.to_owned()));
     (child, reached)
 }
 
@@ -98,7 +107,8 @@ fn kill(mut child: Child) {
 
 async fn sound(path: &Path) {
     let mut connection = raw(path).await;
-    let check: String = sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&mut connection).await.unwrap();
+    let check: String =
+        sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&mut connection).await.unwrap();
     assert_eq!(check, "ok");
     sqlx::Connection::close(connection).await.unwrap();
 }
@@ -133,17 +143,27 @@ async fn reopened(s: &super::sheet::Sheet) -> tenantry::Database {
 async fn a_process_killed_at_any_moment_keeps_every_commit_that_it_heard_of_and_no_half() {
     for round in 0..12u64 {
         let s = sheet().await;
-        Label::insert_many(&s.a, [label("old", 1_000), label("row", 0)]).execute(&s.db).await.unwrap();
+        Label::insert_many(&s.a, [label("old", 1_000), label("row", 0)])
+            .execute(&s.db)
+            .await
+            .unwrap();
         s.db.close().await;
         let (child, lines) = start(&s.path, "transfers");
-        let reading = std::thread::spawn(move || lines.filter(|line| line.starts_with("transfer")).count() as i64);
+        let reading = std::thread::spawn(move || {
+            lines.filter(|line| line.starts_with("transfer")).count() as i64
+        });
         std::thread::sleep(Duration::from_millis(40 + round * 17));
         kill(child);
         let heard = reading.join().unwrap();
         let db = reopened(&s).await;
-        let value = async |name: &str| Label::find(&s.a, name.into()).fetch_one(&db).await.unwrap().value;
+        let value =
+            async |name: &str| Label::find(&s.a, name.into()).fetch_one(&db).await.unwrap().value;
         let (old, row) = (value("old").await, value("row").await);
-        let log = Label::select(&s.a).filter(labels::name.starts_with("transfer")).count(&db).await.unwrap();
+        let log = Label::select(&s.a)
+            .filter(labels::name.starts_with("transfer"))
+            .count(&db)
+            .await
+            .unwrap();
         assert_eq!((old + row, log), (1_000, row), "half a transfer");
         assert!((heard..=heard + 1).contains(&row), "heard {heard}, kept {row}");
         sound(&s.path).await;

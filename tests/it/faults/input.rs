@@ -47,10 +47,18 @@ macro_rules! refused_everywhere {
         refused(&Entry::insert(a, bad()).execute(db).await.unwrap_err(), name);
         refused(&Entry::insert(a, bad()).returning().fetch_one(db).await.unwrap_err(), name);
         refused(
-            &Entry::insert(a, bad()).on_conflict(sheet::id).do_nothing().execute(db).await.unwrap_err(),
+            &Entry::insert(a, bad())
+                .on_conflict(sheet::id)
+                .do_nothing()
+                .execute(db)
+                .await
+                .unwrap_err(),
             name,
         );
-        let batch = Entry::insert_many(a, [Entry { id: 51, ..EMPTY }, bad()]).execute(db).await.unwrap_err();
+        let batch = Entry::insert_many(a, [Entry { id: 51, ..EMPTY }, bad()])
+            .execute(db)
+            .await
+            .unwrap_err();
         refused(&batch, name);
         assert_eq!(batch.row(), Some(1));
         let update = Entry::update(a).set(sheet::$column, $value).all_rows();
@@ -64,13 +72,17 @@ macro_rules! refused_everywhere {
             !sheet::$column.eq($value),
         ];
         for filter in filters {
-            refused(&Entry::select(a).filter(filter.clone()).fetch_all(db).await.unwrap_err(), name);
+            refused(
+                &Entry::select(a).filter(filter.clone()).fetch_all(db).await.unwrap_err(),
+                name,
+            );
             refused(&Entry::select(a).filter(filter.clone()).count(db).await.unwrap_err(), name);
             refused(&Entry::delete(a).filter(filter).execute(db).await.unwrap_err(), name);
         }
         let prepared = Entry::prepare(|q, (value,): (_,)| q.filter(sheet::$column.eq(value)));
         refused(&prepared.fetch_all(a, ($value,), db).await.unwrap_err(), name);
-        let prepared = Entry::prepare_update(|u, (value,): (_,)| u.set(sheet::$column, value).all_rows());
+        let prepared =
+            Entry::prepare_update(|u, (value,): (_,)| u.set(sheet::$column, value).all_rows());
         refused(&prepared.execute(a, ($value,), db).await.unwrap_err(), name);
         let mut tx = db.begin(a).await.unwrap();
         refused(&Entry::insert(a, bad()).execute(&mut tx).await.unwrap_err(), name);
@@ -109,9 +121,19 @@ async fn a_statement_that_is_refused_before_it_runs_fails_its_transaction() {
         Label::insert(&s.a, label(&format!("half-{n}"))).execute(&mut tx).await.unwrap();
         let refused = match n {
             0 => Label::insert(&s.a, label("a\0b")).execute(&mut tx).await.map(drop),
-            1 => Label::insert_many(&s.a, [label("a"), label("a\0b")]).execute(&mut tx).await.map(drop),
-            2 => Label::update(&s.a).set(labels::name, "a\0b").all_rows().execute(&mut tx).await.map(drop),
-            3 => Label::delete(&s.a).filter(labels::name.eq("a\0b")).execute(&mut tx).await.map(drop),
+            1 => Label::insert_many(&s.a, [label("a"), label("a\0b")])
+                .execute(&mut tx)
+                .await
+                .map(drop),
+            2 => Label::update(&s.a)
+                .set(labels::name, "a\0b")
+                .all_rows()
+                .execute(&mut tx)
+                .await
+                .map(drop),
+            3 => {
+                Label::delete(&s.a).filter(labels::name.eq("a\0b")).execute(&mut tx).await.map(drop)
+            }
             4 => Label::select(&s.a).filter(labels::name.eq("a\0b")).count(&mut tx).await.map(drop),
             _ => Label::insert_many(&s.a, []).execute(&mut tx).await.map(drop),
         };
@@ -134,8 +156,16 @@ async fn a_text_key_with_nul_is_refused_and_not_shortened() {
         Label::update(&s.a).set(labels::value, 2).key(bad()).execute(&s.db).await.unwrap_err(),
         Label::delete(&s.a).key(bad()).execute(&s.db).await.unwrap_err(),
         Label::select(&s.a).filter(labels::name.contains("\0")).fetch_all(&s.db).await.unwrap_err(),
-        Label::select(&s.a).filter(labels::name.like("s3cr3t\\")).fetch_all(&s.db).await.unwrap_err(),
-        Label::select(&s.a).filter(labels::name.like(&"s3cr3t".repeat(10_000))).fetch_all(&s.db).await.unwrap_err(),
+        Label::select(&s.a)
+            .filter(labels::name.like("s3cr3t\\"))
+            .fetch_all(&s.db)
+            .await
+            .unwrap_err(),
+        Label::select(&s.a)
+            .filter(labels::name.like(&"s3cr3t".repeat(10_000)))
+            .fetch_all(&s.db)
+            .await
+            .unwrap_err(),
     ] {
         assert_eq!(error.kind(), ErrorKind::Invalid);
         assert_eq!((error.table(), error.column()), (Some("labels"), Some("name")));
@@ -158,7 +188,10 @@ async fn values_at_the_ends_of_their_types_come_back_as_they_went_in() {
             text: Some(String::new()),
             blob: Some(Vec::new()),
             uuid: Some(uuid::Uuid::nil()),
-            at: Some(time::OffsetDateTime::new_utc(time::Date::from_calendar_date(-4_712, time::Month::January, 1).unwrap(), time::Time::MIDNIGHT)),
+            at: Some(time::OffsetDateTime::new_utc(
+                time::Date::from_calendar_date(-4_712, time::Month::January, 1).unwrap(),
+                time::Time::MIDNIGHT,
+            )),
             day: Some(time::Date::from_calendar_date(-4_712, time::Month::January, 1).unwrap()),
             data: Some(json!(null)),
             amount: Some(Decimal::new(i64::MIN, 2)),
@@ -174,7 +207,10 @@ async fn values_at_the_ends_of_their_types_come_back_as_they_went_in() {
             text: Some("\u{10ffff}'\"\\%_\u{1}".into()),
             blob: Some(vec![0, 255, 0]),
             uuid: Some(uuid::Uuid::max()),
-            at: Some(time::OffsetDateTime::new_utc(time::Date::MAX, time::Time::from_hms_micro(23, 59, 59, 999_999).unwrap())),
+            at: Some(time::OffsetDateTime::new_utc(
+                time::Date::MAX,
+                time::Time::from_hms_micro(23, 59, 59, 999_999).unwrap(),
+            )),
             day: Some(time::Date::MAX),
             data: Some(json!({ "deep": [[1, -2.5, "é", {}], [], null, true] })),
             amount: Some(Decimal::new(i64::MAX, 2)),
@@ -202,16 +238,29 @@ async fn arithmetic_out_of_range_is_invalid_and_writes_nothing() {
         ..EMPTY
     };
     // `Option` columns have no arithmetic, so that these are sums and a table of plain ones.
-    Entry::insert_many(&s.a, [full.clone(), Entry { id: 2, ..full.clone() }]).execute(&s.db).await.unwrap();
+    Entry::insert_many(&s.a, [full.clone(), Entry { id: 2, ..full.clone() }])
+        .execute(&s.db)
+        .await
+        .unwrap();
     let sum = Entry::select(&s.a).aggregate(sheet::large.sum()).fetch_one(&s.db).await.unwrap_err();
     assert_eq!(sum.kind(), ErrorKind::Invalid);
-    let sum = Entry::select(&s.a).aggregate(sheet::amount.sum()).fetch_one(&s.db).await.unwrap_err();
+    let sum =
+        Entry::select(&s.a).aggregate(sheet::amount.sum()).fetch_one(&s.db).await.unwrap_err();
     assert_eq!(sum.kind(), ErrorKind::Invalid);
-    let narrow = Entry::select(&s.a).aggregate((sheet::small.sum(), sheet::middle.sum())).fetch_one(&s.db).await.unwrap();
+    let narrow = Entry::select(&s.a)
+        .aggregate((sheet::small.sum(), sheet::middle.sum()))
+        .fetch_one(&s.db)
+        .await
+        .unwrap();
     assert_eq!(narrow, (Some(2 * i64::from(i16::MAX)), Some(2 * i64::from(i32::MAX))));
     Label::insert(&s.a, Label { name: "n".into(), value: i64::MAX }).execute(&s.db).await.unwrap();
     for add in [1, i64::MAX] {
-        let error = Label::update(&s.a).set(labels::value, labels::value.add(add)).all_rows().execute(&s.db).await.unwrap_err();
+        let error = Label::update(&s.a)
+            .set(labels::value, labels::value.add(add))
+            .all_rows()
+            .execute(&s.db)
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error:?}");
         assert_eq!(error.table(), Some("labels"));
     }
@@ -262,14 +311,22 @@ async fn lists_up_to_the_stores_limit_work_and_longer_ones_are_refused() {
     let s = sheet().await;
     let label = |n: i64| Label { name: format!("{n:05}"), value: n };
     // 20,000 rows of three values each: three times what one statement takes, in one transaction.
-    assert_eq!(Label::insert_many(&s.a, (0..20_000).map(label)).execute(&s.db).await.unwrap(), 20_000);
-    let found = async |n: i64| Label::select(&s.a).filter(labels::value.in_list(0..n)).count(&s.db).await;
+    assert_eq!(
+        Label::insert_many(&s.a, (0..20_000).map(label)).execute(&s.db).await.unwrap(),
+        20_000
+    );
+    let found =
+        async |n: i64| Label::select(&s.a).filter(labels::value.in_list(0..n)).count(&s.db).await;
     for n in [0, 1, 2, 100, 15_000, 16_384] {
         assert_eq!(found(n).await.unwrap(), n.min(20_000), "a list of {n}");
     }
     for n in [32_767, 40_000, 200_000] {
         assert_eq!(found(n).await.unwrap_err().kind(), ErrorKind::Invalid, "a list of {n}");
-        let error = Label::delete(&s.a).filter(labels::value.in_list(0..n)).execute(&s.db).await.unwrap_err();
+        let error = Label::delete(&s.a)
+            .filter(labels::value.in_list(0..n))
+            .execute(&s.db)
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid);
     }
     // The last row of a long batch is at fault: none goes in, and the row is named.
@@ -308,12 +365,19 @@ async fn filters_grow_wide_and_are_refused_when_they_grow_deep() {
     };
     let alternating = |levels: i64| {
         (0..levels).fold(labels::value.eq(7), |filter, n| {
-            if n % 2 == 0 { filter.or(labels::value.eq(n)) } else { filter.and(labels::value.ge(0)) }
+            if n % 2 == 0 {
+                filter.or(labels::value.eq(n))
+            } else {
+                filter.and(labels::value.ge(0))
+            }
         })
     };
     for levels in [10, 98] {
         assert_eq!(Label::select(&s.a).filter(nested(levels)).count(&s.db).await.unwrap(), 1);
-        assert_eq!(Label::select(&s.a).filter(alternating(levels as i64)).count(&s.db).await.unwrap(), 1);
+        assert_eq!(
+            Label::select(&s.a).filter(alternating(levels as i64)).count(&s.db).await.unwrap(),
+            1
+        );
     }
     for levels in [150, 1_000, 200_000] {
         for filter in [nested(levels), alternating(levels as i64)] {
@@ -335,9 +399,11 @@ async fn filters_grow_wide_and_are_refused_when_they_grow_deep() {
             Err(error) => assert_eq!(error.kind(), ErrorKind::Invalid, "{levels}: {error:?}"),
         }
     }
-    let wide = |n: i64| (0..n).fold(labels::value.eq(7), |filter, n| filter.or(labels::value.eq(n)));
+    let wide =
+        |n: i64| (0..n).fold(labels::value.eq(7), |filter, n| filter.or(labels::value.eq(n)));
     assert_eq!(Label::select(&s.a).filter(wide(5_000)).count(&s.db).await.unwrap(), 1);
-    let many = (0..2_000).fold(Label::select(&s.a), |query, n| query.filter(labels::value.ne(10 + n)));
+    let many =
+        (0..2_000).fold(Label::select(&s.a), |query, n| query.filter(labels::value.ne(10 + n)));
     assert_eq!(many.count(&s.db).await.unwrap(), 1);
     assert_eq!(rows(&s.path, "labels").await, 1);
 }
@@ -360,8 +426,15 @@ async fn constructors_refuse_what_they_cannot_hold() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("keyless.db");
     let (directory, _) = crate::leaks::fixture::people();
-    let issuer = ScopeIssuer::builder(directory).audit(MemorySink::new()).max_scope_age(Duration::from_secs(60)).build();
-    let db = Database::builder().issuer(&issuer).connect(&format!("sqlite://{}", path.display()), tables()).await.unwrap();
+    let issuer = ScopeIssuer::builder(directory)
+        .audit(MemorySink::new())
+        .max_scope_age(Duration::from_secs(60))
+        .build();
+    let db = Database::builder()
+        .issuer(&issuer)
+        .connect(&format!("sqlite://{}", path.display()), tables())
+        .await
+        .unwrap();
     db.create_tables().await.unwrap();
     let a = issuer.enter(&crate::leaks::fixture::ann(), organization(0xA)).await.unwrap();
     let error = Label::select(&a).page(None, 5).fetch(&db).await.unwrap_err();
@@ -374,14 +447,20 @@ async fn mistakes_of_the_program_are_misuse_and_run_nothing() {
     let s = sheet().await;
     Label::insert(&s.a, Label { name: "n".into(), value: 7 }).execute(&s.db).await.unwrap();
     let holds_a_value = Label::prepare(|q, ()| q.filter(labels::value.eq(7)));
-    assert_eq!(holds_a_value.fetch_all(&s.a, (), &s.db).await.unwrap_err().kind(), ErrorKind::Misuse);
+    assert_eq!(
+        holds_a_value.fetch_all(&s.a, (), &s.db).await.unwrap_err().kind(),
+        ErrorKind::Misuse
+    );
     let locks = Label::select(&s.a).for_update().fetch_all(&s.db).await.unwrap_err();
     assert_eq!(locks.kind(), ErrorKind::Misuse);
     let aggregate = tenantry::query::count().gt(1);
-    let in_filter = Label::select(&s.a).filter(labels::value.count().gt(1)).fetch_all(&s.db).await.unwrap_err();
+    let in_filter =
+        Label::select(&s.a).filter(labels::value.count().gt(1)).fetch_all(&s.db).await.unwrap_err();
     assert_eq!(in_filter.kind(), ErrorKind::Misuse);
     let _ = aggregate;
-    let not_unique = Label::insert(&s.a, Label { name: "m".into(), value: 7 }).on_conflict(labels::value).do_nothing();
+    let not_unique = Label::insert(&s.a, Label { name: "m".into(), value: 7 })
+        .on_conflict(labels::value)
+        .do_nothing();
     assert_eq!(not_unique.execute(&s.db).await.unwrap_err().kind(), ErrorKind::Misuse);
     assert_eq!(rows(&s.path, "labels").await, 1);
 }

@@ -97,7 +97,8 @@ pub(super) async fn sheet() -> Sheet {
 pub(super) async fn rows(path: &std::path::Path, table: &str) -> i64 {
     let mut connection = fixture::raw(path).await;
     let sql = format!("SELECT count(*) FROM \"{table}\"");
-    let count = sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&mut connection).await.unwrap();
+    let count =
+        sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&mut connection).await.unwrap();
     sqlx::Connection::close(connection).await.unwrap();
     count
 }

@@ -64,7 +64,11 @@ async fn a_table_that_is_absent_is_unconfigured_until_it_is_made() {
     let db = builder(&issuer).connect(&url(&path), schema()).await.unwrap();
     let a = issuer.enter(&ann(), organization(0xA)).await.unwrap();
     let told = |error: tenantry::Error, table: &str| {
-        assert_eq!((error.kind(), error.table()), (ErrorKind::Unconfigured, Some(table)), "{error:?}");
+        assert_eq!(
+            (error.kind(), error.table()),
+            (ErrorKind::Unconfigured, Some(table)),
+            "{error:?}"
+        );
     };
     told(Order::select(&a).fetch_all(&db).await.unwrap_err(), "orders");
     told(Customer::insert(&a, customer(1, "x")).execute(&db).await.unwrap_err(), "customers");
@@ -91,10 +95,34 @@ async fn a_table_of_another_shape_is_found_and_its_statements_fail() {
     let x = "'x'";
     let mut complaints = Vec::new();
     for (columns, code, row, on_read, on_write) in [
-        ("name TEXT NOT NULL", "column-absent", x.to_owned(), ErrorKind::Unconfigured, ErrorKind::Unconfigured),
-        ("name TEXT NOT NULL, value TEXT NOT NULL", "column-storage", format!("{x}, 's3cr3t'"), ErrorKind::Corrupt, ErrorKind::Corrupt),
-        ("name TEXT NOT NULL, value INTEGER", "column-nullability", format!("{x}, NULL"), ErrorKind::Corrupt, ErrorKind::Corrupt),
-        ("name TEXT NOT NULL, value INTEGER NOT NULL, extra INTEGER NOT NULL", "column-required", format!("{x}, 5, 5"), ErrorKind::Invalid, ErrorKind::Invalid),
+        (
+            "name TEXT NOT NULL",
+            "column-absent",
+            x.to_owned(),
+            ErrorKind::Unconfigured,
+            ErrorKind::Unconfigured,
+        ),
+        (
+            "name TEXT NOT NULL, value TEXT NOT NULL",
+            "column-storage",
+            format!("{x}, 's3cr3t'"),
+            ErrorKind::Corrupt,
+            ErrorKind::Corrupt,
+        ),
+        (
+            "name TEXT NOT NULL, value INTEGER",
+            "column-nullability",
+            format!("{x}, NULL"),
+            ErrorKind::Corrupt,
+            ErrorKind::Corrupt,
+        ),
+        (
+            "name TEXT NOT NULL, value INTEGER NOT NULL, extra INTEGER NOT NULL",
+            "column-required",
+            format!("{x}, 5, 5"),
+            ErrorKind::Invalid,
+            ErrorKind::Invalid,
+        ),
     ] {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("shape.db");
@@ -113,16 +141,24 @@ async fn a_table_of_another_shape_is_found_and_its_statements_fail() {
             assert_eq!(read.unwrap().value, 5);
         } else {
             let error = read.unwrap_err();
-            assert_eq!((error.kind(), error.table()), (on_read, Some("labels")), "{columns}: {error:?}");
+            assert_eq!(
+                (error.kind(), error.table()),
+                (on_read, Some("labels")),
+                "{columns}: {error:?}"
+            );
             assert!(!confess(&error).contains("s3cr3t"));
         }
         // A text column takes the number as text, and the row is then no row of the declaration.
-        let insert = Label::insert(&a, Label { name: "y".into(), value: 1 }).returning().fetch_one(&db).await;
+        let insert = Label::insert(&a, Label { name: "y".into(), value: 1 })
+            .returning()
+            .fetch_one(&db)
+            .await;
         match insert {
             Ok(stored) => assert_eq!((code, stored.value), ("column-nullability", 1)),
             Err(error) => {
                 if (error.kind(), error.table()) != (on_write, Some("labels")) {
-                    complaints.push(format!("insert into `{columns}` is not {on_write}: {error:?}"));
+                    complaints
+                        .push(format!("insert into `{columns}` is not {on_write}: {error:?}"));
                 }
                 if rows(&path, "labels").await != 1 {
                     complaints.push(format!("insert into `{columns}` said {error:?} and was kept"));
@@ -155,7 +191,10 @@ async fn a_damaged_file_gives_errors_and_never_rows_of_others() {
     let w = world().await;
     let more = (100..2_000).map(|id| order(id, 1, &format!("{id}@z"), 1));
     Order::insert_many(&w.a, more).execute(&w.db).await.unwrap();
-    let theirs = (100..2_000).map(|id| Order { note: Some(TAINT.into()), ..order(id, 1, &format!("{id}@z"), 7_000_000) });
+    let theirs = (100..2_000).map(|id| Order {
+        note: Some(TAINT.into()),
+        ..order(id, 1, &format!("{id}@z"), 7_000_000)
+    });
     Order::insert_many(&w.b, theirs).execute(&w.db).await.unwrap();
     w.db.close().await;
     drop(w.db);
@@ -175,18 +214,36 @@ async fn a_damaged_file_gives_errors_and_never_rows_of_others() {
         let db = match builder(&w.issuer).connect(&url(&path), schema()).await {
             Ok(db) => db,
             Err(error) => {
-                assert!(matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unconfigured), "{error:?}");
+                assert!(
+                    matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unconfigured),
+                    "{error:?}"
+                );
                 continue;
             }
         };
         for outcome in [
             Order::select(&w.a).fetch_all(&db).await.map(|rows| format!("{rows:?}")),
-            Order::select(&w.a).filter(orders::placed_at.gt(placed(50))).fetch_all(&db).await.map(|rows| format!("{rows:?}")),
-            Order::select(&w.a).join(orders::customer_id).fetch_all(&db).await.map(|rows| format!("{rows:?}")),
-            Order::select(&w.a).order_by(orders::email.asc()).fetch(&db).try_collect::<Vec<_>>().await.map(|rows| format!("{rows:?}")),
+            Order::select(&w.a)
+                .filter(orders::placed_at.gt(placed(50)))
+                .fetch_all(&db)
+                .await
+                .map(|rows| format!("{rows:?}")),
+            Order::select(&w.a)
+                .join(orders::customer_id)
+                .fetch_all(&db)
+                .await
+                .map(|rows| format!("{rows:?}")),
+            Order::select(&w.a)
+                .order_by(orders::email.asc())
+                .fetch(&db)
+                .try_collect::<Vec<_>>()
+                .await
+                .map(|rows| format!("{rows:?}")),
         ] {
             match outcome {
-                Ok(rows) => assert!(!rows.contains(TAINT) && !rows.contains("7000000"), "page {page}"),
+                Ok(rows) => {
+                    assert!(!rows.contains(TAINT) && !rows.contains("7000000"), "page {page}")
+                }
                 Err(error) => {
                     kinds.push(error.kind());
                     assert_eq!(error.kind(), ErrorKind::Corrupt, "page {page}: {error:?}");
@@ -205,7 +262,10 @@ async fn a_damaged_file_gives_errors_and_never_rows_of_others() {
 async fn a_database_that_another_process_locks_is_unavailable_for_writes_alone() {
     let w = world_with(|builder| builder.busy_timeout(Duration::from_millis(60))).await;
     let mut other = raw(&w.path).await;
-    sqlx::raw_sql("BEGIN IMMEDIATE; UPDATE genres SET name = name").execute(&mut other).await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE; UPDATE genres SET name = name")
+        .execute(&mut other)
+        .await
+        .unwrap();
     let started = Instant::now();
     for outcome in [
         Customer::insert(&w.a, customer(9, "x")).execute(&w.db).await.map(drop),
@@ -213,7 +273,9 @@ async fn a_database_that_another_process_locks_is_unavailable_for_writes_alone()
         Order::update(&w.a).set(orders::total, 1).all_rows().execute(&w.db).await.map(drop),
         Order::delete(&w.a).all_rows().returning().fetch_all(&w.db).await.map(drop),
         w.db.begin(&w.a).await.map(drop),
-        w.db.transaction(&w.a, async |tx| Order::delete(&w.a).all_rows().execute(tx).await).await.map(drop),
+        w.db.transaction(&w.a, async |tx| Order::delete(&w.a).all_rows().execute(tx).await)
+            .await
+            .map(drop),
     ] {
         let error = outcome.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
@@ -229,14 +291,21 @@ async fn a_database_that_another_process_locks_is_unavailable_for_writes_alone()
     run_raw(&path, "PRAGMA journal_mode=DELETE; CREATE TABLE t (x)").await.unwrap();
     let mut other = raw(&path).await;
     sqlx::raw_sql("BEGIN EXCLUSIVE").execute(&mut other).await.unwrap();
-    let opening = builder(&w.issuer).busy_timeout(Duration::from_millis(60)).connect(&url(&path), schema()).await.unwrap_err();
+    let opening = builder(&w.issuer)
+        .busy_timeout(Duration::from_millis(60))
+        .connect(&url(&path), schema())
+        .await
+        .unwrap_err();
     assert_eq!(opening.kind(), ErrorKind::Unavailable, "{opening:?}");
     assert!(opening.is_retryable());
 }
 
 #[tokio::test]
 async fn connections_that_are_all_in_use_are_unavailable_and_come_back() {
-    let w = world_with(|builder| builder.read_connections(1).acquire_timeout(Duration::from_millis(60))).await;
+    let w = world_with(|builder| {
+        builder.read_connections(1).acquire_timeout(Duration::from_millis(60))
+    })
+    .await;
     let more = (100..1_000).map(|id| order(id, 1, &format!("{id}@z"), 1));
     Order::insert_many(&w.a, more).execute(&w.db).await.unwrap();
     let mut held = Order::select(&w.a).fetch(&w.db);
@@ -274,7 +343,8 @@ async fn a_closed_database_answers_nothing_any_more() {
             ("begin", db.begin(&w.a).await.map(drop)),
             ("ping", db.ping().await),
         ] {
-            let error = outcome.err().unwrap_or_else(|| panic!("{what} worked (in memory: {memory})"));
+            let error =
+                outcome.err().unwrap_or_else(|| panic!("{what} worked (in memory: {memory})"));
             assert_eq!(error.kind(), ErrorKind::Unavailable, "{what}: {error:?}");
         }
     }
@@ -315,13 +385,22 @@ async fn stored_values_of_another_form_are_corrupt_and_named_and_not_shown() {
             Entry::select(&s.a).fetch_optional(&s.db).await.map(drop),
             Entry::select(&s.a).fetch(&s.db).try_collect::<Vec<_>>().await.map(drop),
             Entry::select(&s.a).page(None, 5).fetch(&s.db).await.map(drop),
-            Entry::update(&s.a).set(super::sheet::sheet::large, 1).key(1).returning().fetch_all(&s.db).await.map(drop),
+            Entry::update(&s.a)
+                .set(super::sheet::sheet::large, 1)
+                .key(1)
+                .returning()
+                .fetch_all(&s.db)
+                .await
+                .map(drop),
         ];
         for outcome in outcomes {
             let error = outcome.expect_err(column);
             assert_eq!(error.kind(), ErrorKind::Corrupt, "{column}: {error:?}");
             assert_eq!((error.table(), error.column()), (Some("sheet"), Some(column)));
-            assert!(!confess(&error).contains("s3cr3t") && !confess(&error).contains("777"), "{error:?}");
+            assert!(
+                !confess(&error).contains("s3cr3t") && !confess(&error).contains("777"),
+                "{error:?}"
+            );
         }
         assert!(Entry::find(&s.a, 2).fetch_one(&s.db).await.is_ok());
     }
@@ -338,13 +417,20 @@ async fn a_transaction_beyond_its_age_is_unavailable() {
     let clock = ManualClock::new(tenantry::now());
     let (directory, _) = people();
     let issuer = ScopeIssuer::builder(directory).clock(clock.clone()).build();
-    let db = builder(&issuer).transaction_max_age(Duration::from_secs(10)).connect("sqlite::memory:", schema()).await.unwrap();
+    let db = builder(&issuer)
+        .transaction_max_age(Duration::from_secs(10))
+        .connect("sqlite::memory:", schema())
+        .await
+        .unwrap();
     db.create_tables().await.unwrap();
     let a = issuer.enter(&ann(), organization(0xA)).await.unwrap();
     let mut tx = db.begin(&a).await.unwrap();
     Customer::insert(&a, customer(1, "x")).execute(&mut tx).await.unwrap();
     clock.advance(Duration::from_secs(11));
-    assert_eq!(Customer::select(&a).count(&mut tx).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(
+        Customer::select(&a).count(&mut tx).await.unwrap_err().kind(),
+        ErrorKind::Unavailable
+    );
     assert_eq!(tx.commit().await.unwrap_err().kind(), ErrorKind::Unavailable);
     assert_eq!(Customer::select(&a).count(&db).await.unwrap(), 0);
 }
@@ -354,7 +440,8 @@ async fn a_read_that_takes_too_long_is_unavailable_and_fails_its_transaction() {
     let w = world_with(|builder| builder.statement_timeout(Some(Duration::from_millis(1)))).await;
     let many = (100..3_000).map(|id| line(10, id, 1));
     Line::insert_many(&w.a, many).execute(&w.db).await.unwrap();
-    let crossed = || Line::select(&w.a).join(order_lines::order_id).order_by(order_lines::sku.desc());
+    let crossed =
+        || Line::select(&w.a).join(order_lines::order_id).order_by(order_lines::sku.desc());
     let error = crossed().fetch_all(&w.db).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.is_retryable());
@@ -370,12 +457,20 @@ async fn a_write_that_takes_too_long_is_unavailable() {
     let many = (0..60_000).map(|id| line(10, 1_000 + id, 1));
     Line::insert_many(&w.a, many).execute(&w.db).await.unwrap();
     w.db.close().await;
-    let db = builder(&w.issuer).statement_timeout(Some(Duration::from_millis(2))).connect(&url(&w.path), schema()).await.unwrap();
-    let update = Line::update(&w.a).set(order_lines::quantity, order_lines::quantity.add(1)).all_rows();
+    let db = builder(&w.issuer)
+        .statement_timeout(Some(Duration::from_millis(2)))
+        .connect(&url(&w.path), schema())
+        .await
+        .unwrap();
+    let update =
+        Line::update(&w.a).set(order_lines::quantity, order_lines::quantity.add(1)).all_rows();
     let started = Instant::now();
     let error = update.execute(&db).await.expect_err("60,000 rows were updated within 2 ms");
     assert_eq!(error.kind(), ErrorKind::Unavailable, "after {:?}", started.elapsed());
-    let outcome = Line::select(&w.a).filter(order_lines::n.ge(1_000)).columns(order_lines::quantity).distinct();
+    let outcome = Line::select(&w.a)
+        .filter(order_lines::n.ge(1_000))
+        .columns(order_lines::quantity)
+        .distinct();
     let db = builder(&w.issuer).connect(&url(&w.path), schema()).await.unwrap();
     assert_eq!(outcome.fetch_all(&db).await.unwrap().len(), 1, "half of the rows were updated");
 }
@@ -447,16 +542,24 @@ async fn a_full_disk_is_unavailable_and_what_was_acknowledged_is_kept() {
     let arguments: Vec<_> = inner.get_args().map(|argument| argument.to_str().unwrap()).collect();
     // 2,000 blocks of 512 bytes; a write beyond them fails instead of ending the process.
     let output = std::process::Command::new("sh")
-        .args(["-c", "trap '' XFSZ; ulimit -f 2000; exec \"$0\" \"$@\"", inner.get_program().to_str().unwrap()])
+        .args([
+            "-c",
+            "trap '' XFSZ; ulimit -f 2000; exec \"$0\" \"$@\"",
+            inner.get_program().to_str().unwrap(),
+        ])
         .args(arguments)
         .env(FULL, &s.path)
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{said} {}", String::from_utf8_lossy(&output.stderr));
-    let stored: i64 = said.lines().find_map(|line| line.split_once("stored ")).unwrap().1.trim().parse().unwrap();
+    let stored: i64 =
+        said.lines().find_map(|line| line.split_once("stored ")).unwrap().1.trim().parse().unwrap();
     assert!(stored > 10, "{stored}");
     assert_eq!(rows(&s.path, "labels").await, stored);
-    let sound: String = sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&mut raw(&s.path).await).await.unwrap();
+    let sound: String = sqlx::query_scalar("PRAGMA integrity_check")
+        .fetch_one(&mut raw(&s.path).await)
+        .await
+        .unwrap();
     assert_eq!(sound, "ok");
 }

@@ -25,7 +25,11 @@ async fn l51_a_cursor_of_another_organization_or_query_opens_nothing() {
         newest(&w.a).page(some(&theirs), 2).fetch(&w.db).await,
         newest(&w.b).page(some(&ours), 2).fetch(&w.db).await,
         Order::select(&w.a).page(some(&ours), 2).fetch(&w.db).await,
-        Order::select(&w.a).order_by(orders::placed_at.asc()).page(some(&ours), 2).fetch(&w.db).await,
+        Order::select(&w.a)
+            .order_by(orders::placed_at.asc())
+            .page(some(&ours), 2)
+            .fetch(&w.db)
+            .await,
         newest(&w.a).order_by(orders::total.asc()).page(some(&ours), 2).fetch(&w.db).await,
         newest(&w.a).filter(orders::total.gt(0)).page(some(&ours), 2).fetch(&w.db).await,
         newest(&w.a).page(Some("".parse().unwrap()), 2).fetch(&w.db).await,
@@ -41,7 +45,8 @@ async fn l51_a_cursor_of_another_organization_or_query_opens_nothing() {
         refused.push(newest(&w.a).page(Some(edited.parse().unwrap()), 2).fetch(&w.db).await);
         refused.push(newest(&w.a).page(Some(text[..at].parse().unwrap()), 2).fetch(&w.db).await);
     }
-    refused.push(newest(&w.a).page(Some(format!("{text}A").parse().unwrap()), 2).fetch(&w.db).await);
+    refused
+        .push(newest(&w.a).page(Some(format!("{text}A").parse().unwrap()), 2).fetch(&w.db).await);
     let told: Vec<_> = refused.into_iter().map(|page| confess(&page.unwrap_err())).collect();
     assert!(told[0].starts_with("Invalid"), "{}", told[0]);
     for (n, other) in told.iter().enumerate() {
@@ -49,8 +54,6 @@ async fn l51_a_cursor_of_another_organization_or_query_opens_nothing() {
     }
 }
 
-/// The last base64 digit may carry bits that mean nothing: such a cursor may open, but only as
-/// itself. The loop above allows none; this states the rule for joins and other tables.
 #[tokio::test]
 async fn l51_a_cursor_is_bound_to_its_tables_and_holds_no_readable_value() {
     let w = world().await;
@@ -65,7 +68,12 @@ async fn l51_a_cursor_is_bound_to_its_tables_and_holds_no_readable_value() {
     let joined = Order::select(&w.a).order_by(orders::email.asc()).join(orders::customer_id);
     let refused = joined.page(Some(cursor.clone()), 1).fetch(&w.db).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Invalid);
-    let refused = Customer::select(&w.a).order_by(customers::name.asc()).page(Some(cursor.clone()), 1).fetch(&w.db).await.unwrap_err();
+    let refused = Customer::select(&w.a)
+        .order_by(customers::name.asc())
+        .page(Some(cursor.clone()), 1)
+        .fetch(&w.db)
+        .await
+        .unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Invalid);
     // The same cursor goes on in a transaction and after a serde round trip.
     let travelled: Cursor = serde_json::from_str(&serde_json::to_string(&cursor).unwrap()).unwrap();
@@ -88,7 +96,12 @@ async fn l51_pages_of_one_organization_are_the_same_beside_another() {
         for rows in [1, 2, 3, 50] {
             let mut cursor = None;
             loop {
-                let page = Order::select(&w.a).order_by(orders::note.asc()).page(cursor, rows).fetch(&w.db).await.unwrap();
+                let page = Order::select(&w.a)
+                    .order_by(orders::note.asc())
+                    .page(cursor, rows)
+                    .fetch(&w.db)
+                    .await
+                    .unwrap();
                 log.push(format!("{:?} {}", page.rows, page.next.is_some()));
                 cursor = page.next;
                 if cursor.is_none() {

@@ -154,7 +154,8 @@ pub(crate) async fn world() -> World {
 }
 
 async fn seed_genres(db: &Database) {
-    let genres = ["rock", "jazz"].into_iter().zip(1..).map(|(name, id)| Genre { id, name: name.into() });
+    let genres =
+        ["rock", "jazz"].into_iter().zip(1..).map(|(name, id)| Genre { id, name: name.into() });
     Genre::insert_many_global(&authority(), genres).execute(db).await.unwrap();
 }
 
@@ -209,13 +210,16 @@ pub(crate) async fn seed_b(world: &World) {
         ..order(id, id - 9, email, 7_000_000 + id)
     });
     Order::insert_many(scope, orders).execute(db).await.unwrap();
-    let lines = (10..17).flat_map(|id| (1..4).map(move |n| Line {
-        sku: format!("{TAINT}-sku-{n}"),
-        genre_id: Some(1),
-        ..line(id, n, 7_000)
-    }));
+    let lines = (10..17).flat_map(|id| {
+        (1..4).map(move |n| Line {
+            sku: format!("{TAINT}-sku-{n}"),
+            genre_id: Some(1),
+            ..line(id, n, 7_000)
+        })
+    });
     Line::insert_many(scope, lines).execute(db).await.unwrap();
-    let employees = (1..8).map(|id| employee(id, &format!("{TAINT}-{id}"), (id > 1).then_some(id - 1)));
+    let employees =
+        (1..8).map(|id| employee(id, &format!("{TAINT}-{id}"), (id > 1).then_some(id - 1)));
     Employee::insert_many(scope, employees).execute(db).await.unwrap();
 }
 
@@ -233,7 +237,8 @@ pub(crate) async fn raw(path: &Path) -> SqliteConnection {
 pub(crate) async fn run_raw(path: &Path, sql: &str) -> sqlx::Result<()> {
     use sqlx::Connection as _;
     let mut connection = raw(path).await;
-    let done = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.map(drop);
+    let done =
+        sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.map(drop);
     connection.close().await.unwrap();
     done
 }
@@ -244,16 +249,18 @@ pub(crate) async fn others(path: &Path, organization: &OrganizationId) -> Vec<St
     let mut connection = raw(path).await;
     let mut rows = Vec::new();
     for table in ["customers", "orders", "order_lines", "employees", "genres"] {
-        let columns: Vec<String> =
-            sqlx::query_scalar(AssertSqlSafe(format!("SELECT name FROM pragma_table_info('{table}')")))
-                .fetch_all(&mut connection)
-                .await
-                .unwrap();
+        let columns: Vec<String> = sqlx::query_scalar(AssertSqlSafe(format!(
+            "SELECT name FROM pragma_table_info('{table}')"
+        )))
+        .fetch_all(&mut connection)
+        .await
+        .unwrap();
         let list: Vec<String> = columns.iter().map(|name| format!("quote(\"{name}\")")).collect();
         let owned = columns.iter().any(|name| name == "organization_id");
         let filter =
             if owned { format!("WHERE organization_id <> {tenant}") } else { String::new() };
-        let sql = format!("SELECT {} FROM \"{table}\" {filter} ORDER BY 1, 2", list.join("||','||"));
+        let sql =
+            format!("SELECT {} FROM \"{table}\" {filter} ORDER BY 1, 2", list.join("||','||"));
         let sql = sql.replace("ORDER BY 1, 2", "ORDER BY 1");
         for row in sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut connection).await.unwrap() {
             rows.push(format!("{table}: {}", row.get::<String, _>(0)));

@@ -17,13 +17,15 @@ async fn l37_joins_find_the_organizations_rows_and_keep_the_meaning_of_outer() {
         let customers_now = Customer::select(a).fetch_all(db).await.unwrap();
         let orders_now = Order::select(a).fetch_all(db).await.unwrap();
         let lines_now = Line::select(a).fetch_all(db).await.unwrap();
-        let parent = |order: &Order| customers_now.iter().find(|c| c.id == order.customer_id).cloned();
+        let parent =
+            |order: &Order| customers_now.iter().find(|c| c.id == order.customer_id).cloned();
 
         let inner = Order::select(a).join(orders::customer_id).fetch_all(db).await.unwrap();
         let expected: Vec<_> = orders_now.iter().map(|o| (o.clone(), parent(o).unwrap())).collect();
         assert_eq!(inner, expected);
 
-        let from = Customer::select(a).left_join_from(orders::customer_id).fetch_all(db).await.unwrap();
+        let from =
+            Customer::select(a).left_join_from(orders::customer_id).fetch_all(db).await.unwrap();
         let mut expected = Vec::new();
         for c in &customers_now {
             let mut mine: Vec<_> =
@@ -35,19 +37,28 @@ async fn l37_joins_find_the_organizations_rows_and_keep_the_meaning_of_outer() {
         }
         assert_eq!(from, expected);
 
-        let three = Line::select(a).join(order_lines::order_id).join(orders::customer_id).fetch_all(db).await.unwrap();
+        let three = Line::select(a)
+            .join(order_lines::order_id)
+            .join(orders::customer_id)
+            .fetch_all(db)
+            .await
+            .unwrap();
         assert_eq!(three.len(), lines_now.len());
         for (line, order, customer) in &three {
             assert_eq!((line.order_id, order.customer_id), (order.id, customer.id));
         }
-        let genres_of = Line::select(a).left_join(order_lines::genre_id).fetch_all(db).await.unwrap();
+        let genres_of =
+            Line::select(a).left_join(order_lines::genre_id).fetch_all(db).await.unwrap();
         assert_eq!(genres_of.iter().filter(|(_, genre)| genre.is_some()).count(), 1);
         assert_eq!(genres_of.len(), 3);
 
         // Fay's boss is Eve; B's Fay is bossed by others.
-        let bosses = Employee::select(a).left_join(employees::boss.at(First)).fetch_all(db).await.unwrap();
-        let names: Vec<_> =
-            bosses.iter().map(|(e, boss)| (e.name.clone(), boss.as_ref().map(|b| b.name.clone()))).collect();
+        let bosses =
+            Employee::select(a).left_join(employees::boss.at(First)).fetch_all(db).await.unwrap();
+        let names: Vec<_> = bosses
+            .iter()
+            .map(|(e, boss)| (e.name.clone(), boss.as_ref().map(|b| b.name.clone())))
+            .collect();
         assert_eq!(names, [("Eve".to_owned(), None), ("Fay".to_owned(), Some("Eve".to_owned()))]);
         let chain = Employee::select(a)
             .join(employees::boss.at(First))
@@ -181,7 +192,10 @@ async fn l39_every_verb_keeps_to_its_organization() {
         log
     })
     .await;
-    assert!(!seen.iter().any(|line| line.contains("Misuse") || line.contains("Internal")), "{seen:#?}");
+    assert!(
+        !seen.iter().any(|line| line.contains("Misuse") || line.contains("Internal")),
+        "{seen:#?}"
+    );
 }
 
 #[tokio::test]
@@ -197,14 +211,24 @@ async fn l40_a_foreign_key_is_a_missing_key_for_every_verb() {
             seen(Order::find(a, id).fetch_optional(db).await),
             seen(Order::select(a).filter(orders::id.eq(id)).fetch_one(db).await),
             seen(Order::select(a).filter(orders::id.eq(id)).exists(db).await),
-            seen(Order::select(a).filter(orders::id.eq(id)).columns(orders::email).fetch_one(db).await),
+            seen(
+                Order::select(a)
+                    .filter(orders::id.eq(id))
+                    .columns(orders::email)
+                    .fetch_one(db)
+                    .await,
+            ),
             seen(Order::update(a).set(orders::total, 0).key(id).execute(db).await),
             seen(Order::update(a).set(orders::total, 0).key(id).returning().fetch_all(db).await),
             seen(Order::delete(a).key(id).execute(db).await),
             seen(Order::delete(a).key(id).returning().fetch_all(db).await),
             seen(Line::find(a, (id, 1)).fetch_one(db).await),
             seen(Line::delete(a).key((id, 1)).execute(db).await),
-            seen(Order::prepare(|q, (id,): (_,)| q.filter(orders::id.eq(id))).fetch_one(a, (id,), db).await),
+            seen(
+                Order::prepare(|q, (id,): (_,)| q.filter(orders::id.eq(id)))
+                    .fetch_one(a, (id,), db)
+                    .await,
+            ),
         ]);
     }
     assert_eq!(told[0], told[1]);
@@ -275,12 +299,16 @@ tenantry::tenant_table! {
 #[tokio::test]
 async fn l46_a_prepared_shape_keeps_nothing_of_the_organization_that_ran_it_before() {
     let (directory, issuer) = people();
-    let schema = Schema::new().tenant::<Note>();
     let dir = tempfile::tempdir().unwrap();
     for paranoid in [false, true] {
         let path = dir.path().join(format!("{paranoid}.db"));
-        let schema = if paranoid { Schema::new().tenant::<Note>() } else { Schema::new().tenant::<Note>() };
-        let db = builder(&issuer).read_connections(1).paranoid(paranoid).connect(&url(&path), schema).await.unwrap();
+        let schema = Schema::new().tenant::<Note>();
+        let db = builder(&issuer)
+            .read_connections(1)
+            .paranoid(paranoid)
+            .connect(&url(&path), schema)
+            .await
+            .unwrap();
         db.create_tables().await.unwrap();
         let mut scopes = Vec::new();
         for number in 1..=50u128 {
@@ -295,20 +323,25 @@ async fn l46_a_prepared_shape_keeps_nothing_of_the_organization_that_ran_it_befo
         for round in 0..3i64 {
             for (n, scope) in scopes.iter().enumerate() {
                 let (mine, next) = (format!("{n}"), format!("{}", (n + 1) % 50));
-                let found = BY_LEAST.fetch_all(scope, (round + 1, mine.as_str()), &db).await.unwrap();
+                let found =
+                    BY_LEAST.fetch_all(scope, (round + 1, mine.as_str()), &db).await.unwrap();
                 assert_eq!(found.len() as i64, 3 - round);
                 assert!(found.iter().all(|note| note.text == mine), "{found:?}");
-                assert!(BY_LEAST.fetch_all(scope, (0, next.as_str()), &db).await.unwrap().is_empty());
+                assert!(
+                    BY_LEAST.fetch_all(scope, (0, next.as_str()), &db).await.unwrap().is_empty()
+                );
                 assert_eq!(Note::find(scope, 2).fetch_one(&db).await.unwrap().text, mine);
                 assert_eq!(SET_TEXT.execute(scope, (mine.as_str(), 2), &db).await.unwrap(), 1);
                 let mut tx = db.begin(scope).await.unwrap();
-                assert_eq!(BY_LEAST.fetch_all(scope, (3, mine.as_str()), &mut tx).await.unwrap().len(), 1);
+                assert_eq!(
+                    BY_LEAST.fetch_all(scope, (3, mine.as_str()), &mut tx).await.unwrap().len(),
+                    1
+                );
                 assert_eq!(SET_TEXT.execute(scope, ("gone", 1), &mut tx).await.unwrap(), 1);
                 tx.rollback().await.unwrap();
             }
         }
     }
-    drop(schema);
 }
 
 #[tokio::test]
@@ -334,9 +367,8 @@ async fn l66_a_transaction_belongs_to_the_scope_that_began_it() {
 #[tokio::test]
 async fn l66_work_that_fails_is_rolled_back_before_another_organization_writes() {
     let w = world().await;
-    let failed: tenantry::Result<()> = w
-        .db
-        .transaction(&w.a, async |tx| {
+    let failed: tenantry::Result<()> =
+        w.db.transaction(&w.a, async |tx| {
             Order::update(&w.a).set(orders::total, 0).all_rows().execute(&mut *tx).await?;
             Order::find(&w.a, 13).fetch_one(tx).await.map(drop)
         })

@@ -44,7 +44,11 @@ async fn enqueue(path: &Path, jobs: &[Job<'_>]) {
 async fn stamp(db: &Database, scope: &TenantScope, payload: &str) -> tenantry::Result<()> {
     let (inside, text) = (scope.clone(), payload.to_owned());
     db.transaction(scope, async move |tx| {
-        Customer::update(&inside).set(customers::token, text.as_str()).all_rows().execute(&mut *tx).await?;
+        Customer::update(&inside)
+            .set(customers::token, text.as_str())
+            .all_rows()
+            .execute(&mut *tx)
+            .await?;
         if text.starts_with("fail") {
             Customer::find(&inside, 4_711).fetch_one(tx).await?;
         }
@@ -67,13 +71,20 @@ async fn a_worker() {
     let db = builder(&issuer).connect(&url(&dir.join("world.db")), schema()).await.unwrap();
     let mut queue = raw(&dir.join("queue.db")).await;
     let key = key();
-    let jobs = sqlx::query("SELECT id, ticket, payload FROM jobs ORDER BY id").fetch_all(&mut queue).await.unwrap();
+    let jobs = sqlx::query("SELECT id, ticket, payload FROM jobs ORDER BY id")
+        .fetch_all(&mut queue)
+        .await
+        .unwrap();
     for job in jobs {
         let (id, payload): (i64, String) = (job.get(0), job.get(2));
         let ticket: Option<String> = job.get(1);
         let scope = match ticket {
-            Some(ticket) => issuer.redeem(&ScopeTicket::from(ticket), &key, payload.as_bytes()).await,
-            None => issuer.redeem(&ScopeTicket::from(String::new()), &key, payload.as_bytes()).await,
+            Some(ticket) => {
+                issuer.redeem(&ScopeTicket::from(ticket), &key, payload.as_bytes()).await
+            }
+            None => {
+                issuer.redeem(&ScopeTicket::from(String::new()), &key, payload.as_bytes()).await
+            }
         };
         let (state, worked_in) = match scope {
             Ok(scope) => match stamp(&db, &scope, &payload).await {
@@ -138,8 +149,10 @@ async fn l55_a_worker_in_another_process_acts_for_each_jobs_own_organization_or_
         (Some(format!(" {one}")), "job 1"),
         (Some(one[..one.len() - 1].to_owned()), "job 1"),
     ];
-    let jobs: Vec<_> =
-        tickets.iter().map(|(ticket, payload)| Job { ticket: ticket.as_deref(), payload }).collect();
+    let jobs: Vec<_> = tickets
+        .iter()
+        .map(|(ticket, payload)| Job { ticket: ticket.as_deref(), payload })
+        .collect();
     let queue = w.dir.path().join("queue.db");
     enqueue(&queue, &jobs).await;
     w.db.close().await;
@@ -149,7 +162,10 @@ async fn l55_a_worker_in_another_process_acts_for_each_jobs_own_organization_or_
 
     let mut connection = raw(&queue).await;
     let states: Vec<(String, Option<String>)> =
-        sqlx::query_as("SELECT state, worked_in FROM jobs ORDER BY id").fetch_all(&mut connection).await.unwrap();
+        sqlx::query_as("SELECT state, worked_in FROM jobs ORDER BY id")
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
     connection.close().await.unwrap();
     let (a, b) = (organization(0xA).to_string(), organization(0xB).to_string());
     let expected: Vec<(String, Option<String>)> = [
@@ -174,7 +190,8 @@ async fn l55_a_worker_in_another_process_acts_for_each_jobs_own_organization_or_
     .collect();
     assert_eq!(states, expected);
     let w2 = builder(&w.issuer).connect(&url(&w.path), schema()).await.unwrap();
-    let stamps = |rows: Vec<Customer>| rows.into_iter().map(|row| row.token.unwrap()).collect::<Vec<_>>();
+    let stamps =
+        |rows: Vec<Customer>| rows.into_iter().map(|row| row.token.unwrap()).collect::<Vec<_>>();
     assert_eq!(stamps(Customer::select(&w.a).fetch_all(&w2).await.unwrap()), ["job 1"; 3]);
     assert_eq!(stamps(Customer::select(&w.b).fetch_all(&w2).await.unwrap()), ["job 13"; 7]);
 }
@@ -210,10 +227,18 @@ async fn l54_a_scope_travels_by_value_and_by_ticket_and_in_no_other_way() {
     assert_eq!(w.issuer.redeem(&ticket, &key, b"payload").await.unwrap().role(), Role::Member);
     w.directory.add_member(&organization(0xB), &ann(), Role::Viewer);
     assert_eq!(w.issuer.redeem(&ticket, &key, b"payload").await.unwrap().role(), Role::Viewer);
-    for (ttl, payload) in [(Duration::ZERO, "x"), (ScopeTicket::MAX_TTL + Duration::from_secs(1), "x")] {
-        assert_eq!(w.b.ticket(&key, ttl, payload.as_bytes()).unwrap_err().kind(), ErrorKind::Invalid);
+    for (ttl, payload) in
+        [(Duration::ZERO, "x"), (ScopeTicket::MAX_TTL + Duration::from_secs(1), "x")]
+    {
+        assert_eq!(
+            w.b.ticket(&key, ttl, payload.as_bytes()).unwrap_err().kind(),
+            ErrorKind::Invalid
+        );
     }
     w.issuer.suspend(organization(0xB));
-    assert_eq!(w.issuer.redeem(&ticket, &key, b"payload").await.unwrap_err().kind(), ErrorKind::Denied);
+    assert_eq!(
+        w.issuer.redeem(&ticket, &key, b"payload").await.unwrap_err().kind(),
+        ErrorKind::Denied
+    );
     assert_eq!(w.b.ticket(&key, HOUR, b"x").unwrap_err().kind(), ErrorKind::Denied);
 }

@@ -39,9 +39,12 @@ async fn l41_a_token_is_found_in_its_own_organization_alone() {
     let w = world().await;
     let token = format!("{TAINT}-token-4");
     let by_token = || customers::token.eq(token.as_str());
-    assert!(Customer::select(&w.a).filter(by_token()).fetch_optional(&w.db).await.unwrap().is_none());
+    assert!(
+        Customer::select(&w.a).filter(by_token()).fetch_optional(&w.db).await.unwrap().is_none()
+    );
     assert_eq!(Customer::select(&w.b).filter(by_token()).fetch_one(&w.db).await.unwrap().id, 4);
-    let across = Customer::select_across(&authority()).filter(by_token()).fetch_all(&w.db).await.unwrap();
+    let across =
+        Customer::select_across(&authority()).filter(by_token()).fetch_all(&w.db).await.unwrap();
     let [(organization, found)] = &across[..] else { panic!("{across:?}") };
     assert_eq!((organization, found.id), (w.b.organization(), 4));
 }
@@ -59,7 +62,8 @@ async fn l44_what_crosses_needs_its_own_value_its_own_setting_and_a_record() {
         }
     }
     let w = world().await;
-    let closed = Database::builder().issuer(&w.issuer).connect(&url(&w.path), schema()).await.unwrap();
+    let closed =
+        Database::builder().issuer(&w.issuer).connect(&url(&w.path), schema()).await.unwrap();
     let refused = Order::select_across(&authority()).fetch_all(&closed).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Unconfigured);
     let refused = Genre::delete_global(&authority()).all_rows().execute(&closed).await.unwrap_err();
@@ -78,7 +82,8 @@ async fn l44_what_crosses_needs_its_own_value_its_own_setting_and_a_record() {
     assert_eq!(refused.kind(), ErrorKind::Misuse);
 
     let sink = MemorySink::new();
-    let recorded = builder(&w.issuer).audit(sink.clone()).connect(&url(&w.path), schema()).await.unwrap();
+    let recorded =
+        builder(&w.issuer).audit(sink.clone()).connect(&url(&w.path), schema()).await.unwrap();
     Order::select_across(&authority()).fetch_all(&recorded).await.unwrap();
     let events = sink.events_across(&authority()).await.unwrap();
     assert!(
@@ -110,13 +115,21 @@ async fn l45_organizations_that_run_at_the_same_time_do_not_meet() {
                 if round % 4 == 0 {
                     let inside = scope.clone();
                     let kept = w.db.transaction(scope, async move |tx| {
-                        let n = Order::update(&inside).set(orders::note, None).key(id).execute(&mut *tx).await?;
-                        Ok(n + Order::select(&inside).filter(orders::id.eq(id)).count(tx).await? as u64)
+                        let n = Order::update(&inside)
+                            .set(orders::note, None)
+                            .key(id)
+                            .execute(&mut *tx)
+                            .await?;
+                        Ok(n + Order::select(&inside).filter(orders::id.eq(id)).count(tx).await?
+                            as u64)
                     });
                     assert_eq!(kept.await.unwrap(), 2);
                 }
                 if !ours && round % 10 == 0 {
-                    assert!(Order::select_across(&authority()).fetch_all(&w.db).await.unwrap().len() >= 10);
+                    assert!(
+                        Order::select_across(&authority()).fetch_all(&w.db).await.unwrap().len()
+                            >= 10
+                    );
                 }
             }
         }));
@@ -134,13 +147,23 @@ async fn l47_the_next_user_of_the_writing_connection_is_itself() {
     let w = world().await;
     for round in 0..10 {
         let mut tx = w.db.begin(&w.a).await.unwrap();
-        Customer::update(&w.a).set(customers::token, format!("a{round}").as_str()).all_rows().execute(&mut tx).await.unwrap();
+        Customer::update(&w.a)
+            .set(customers::token, format!("a{round}").as_str())
+            .all_rows()
+            .execute(&mut tx)
+            .await
+            .unwrap();
         match round % 3 {
             0 => tx.commit().await.unwrap(),
             1 => tx.rollback().await.unwrap(),
             _ => drop(tx),
         }
-        let touched = Customer::update(&w.b).set(customers::token, "b").all_rows().execute(&w.db).await.unwrap();
+        let touched = Customer::update(&w.b)
+            .set(customers::token, "b")
+            .all_rows()
+            .execute(&w.db)
+            .await
+            .unwrap();
         assert_eq!(touched, 7);
         let mut tx = w.db.begin(&w.b).await.unwrap();
         assert_eq!(Customer::select(&w.b).count(&mut tx).await.unwrap(), 7);
@@ -175,12 +198,22 @@ async fn l60_an_organization_named_by_the_client_opens_only_with_a_membership() 
     directory.add_member(&organization(0xD), &ann(), Role::Owner);
     let bob = Principal::user("bob");
     let mut told = HashSet::new();
-    for (principal, number) in [(ann(), 0xC), (ann(), 0xD), (ann(), 0xE), (bob.clone(), 0xA), (Principal::service("ann"), 0xA), (Principal::user("Ann"), 0xA)] {
+    for (principal, number) in [
+        (ann(), 0xC),
+        (ann(), 0xD),
+        (ann(), 0xE),
+        (bob.clone(), 0xA),
+        (Principal::service("ann"), 0xA),
+        (Principal::user("Ann"), 0xA),
+    ] {
         told.insert(confess(&issuer.enter(&principal, organization(number)).await.unwrap_err()));
     }
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told.iter().all(|text| text.starts_with("Denied")));
-    assert_eq!(issuer.enter(&Principal::user(""), organization(0xA)).await.unwrap_err().kind(), ErrorKind::Unauthenticated);
+    assert_eq!(
+        issuer.enter(&Principal::user(""), organization(0xA)).await.unwrap_err().kind(),
+        ErrorKind::Unauthenticated
+    );
     for unfit in ["a\nb", &"x".repeat(257)] {
         let refused = issuer.enter(&Principal::user(unfit), organization(0xA)).await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Invalid);
@@ -202,14 +235,26 @@ async fn l63_shared_rows_are_a_type_of_their_own_and_no_row_belongs_to_nobody() 
         assert_eq!(Genre::select(scope).count(&w.db).await.unwrap(), 2);
         assert_eq!(Genre::find(scope, 1).fetch_one(&w.db).await.unwrap().name, "rock");
     }
-    let n = Genre::update_global(&authority()).set(genres::name, "pop").key(1).execute(&w.db).await.unwrap();
+    let n = Genre::update_global(&authority())
+        .set(genres::name, "pop")
+        .key(1)
+        .execute(&w.db)
+        .await
+        .unwrap();
     assert_eq!(n, 1);
     assert_eq!(Genre::find(&w.b, 1).fetch_one(&w.db).await.unwrap().name, "pop");
     for nobody in ["NULL", "x''", "x'00'", "zeroblob(16)", "'text'", "0"] {
         let sql = format!("INSERT INTO customers VALUES ({nobody}, 500, 'Nobody', NULL)");
         assert!(run_raw(&w.path, &sql).await.is_err(), "{nobody}");
     }
-    assert!(Customer::select(&w.a).filter(customers::name.eq("Nobody")).fetch_optional(&w.db).await.unwrap().is_none());
+    assert!(
+        Customer::select(&w.a)
+            .filter(customers::name.eq("Nobody"))
+            .fetch_optional(&w.db)
+            .await
+            .unwrap()
+            .is_none()
+    );
 }
 
 /// Ids are fresh random bits: what one organization makes between two ids of another shows in
@@ -238,7 +283,11 @@ async fn l78_a_suspension_during_the_wait_to_enter_is_not_missed() {
     }
     #[async_trait::async_trait]
     impl Directory for Slow {
-        async fn membership(&self, _: &Principal, _: &OrganizationId) -> tenantry::Result<Option<Membership>> {
+        async fn membership(
+            &self,
+            _: &Principal,
+            _: &OrganizationId,
+        ) -> tenantry::Result<Option<Membership>> {
             self.asked.notify_one();
             self.answer.notified().await;
             Ok(Some(Membership::new(Role::Owner, true)))
@@ -260,7 +309,8 @@ async fn l78_a_suspension_during_the_wait_to_enter_is_not_missed() {
             let slow = Arc::new(Slow::default());
             let issuer = ScopeIssuer::new(Arc::clone(&slow));
             let inside = issuer.clone();
-            let entering = tokio::spawn(async move { inside.enter(&ann(), organization(0xA)).await });
+            let entering =
+                tokio::spawn(async move { inside.enter(&ann(), organization(0xA)).await });
             slow.asked.notified().await;
             stop(&issuer);
             if resumed {
@@ -277,7 +327,10 @@ async fn l78_a_suspension_during_the_wait_to_enter_is_not_missed() {
 async fn l78_a_scope_ends_with_a_suspension_and_with_its_age() {
     let clock = ManualClock::new(tenantry::now());
     let (directory, _) = people();
-    let issuer = ScopeIssuer::builder(directory.clone()).clock(clock.clone()).max_scope_age(Duration::from_secs(60)).build();
+    let issuer = ScopeIssuer::builder(directory.clone())
+        .clock(clock.clone())
+        .max_scope_age(Duration::from_secs(60))
+        .build();
     let db = builder(&issuer).connect("sqlite::memory:", schema()).await.unwrap();
     db.create_tables().await.unwrap();
     let ann = ann();

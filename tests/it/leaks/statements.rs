@@ -94,7 +94,8 @@ fn l34_no_tree_of_conditions_reaches_past_the_organization() {
     let w = runtime.block_on(world());
     let rows = runtime.block_on(Order::select(&w.a).fetch_all(&w.db)).unwrap();
     let before = runtime.block_on(others(&w.path, w.a.organization()));
-    let config = ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() };
+    let config =
+        ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() };
     proptest!(config, |(first in trees(), second in trees())| {
         let both = Tree::And(Box::new(first.clone()), Box::new(second.clone()));
         let expected: Vec<Order> =
@@ -162,14 +163,25 @@ async fn l35_text_that_breaks_out_of_sql_is_a_value_like_any_other() {
             customers::name.ends_with(text),
             customers::token.eq(text),
         ] {
-            let sql = Customer::select(&w.a).filter(filter.clone()).to_sql(&schema(), Dialect::Sqlite).unwrap();
-            assert!(!sql.contains("DELETE") && !sql.contains("UNION") && !sql.contains("1=1"), "{sql}");
-            assert_eq!(Customer::select(&w.a).filter(filter).fetch_all(&w.db).await.unwrap(), none, "{text}");
+            let sql = Customer::select(&w.a)
+                .filter(filter.clone())
+                .to_sql(&schema(), Dialect::Sqlite)
+                .unwrap();
+            assert!(
+                !sql.contains("DELETE") && !sql.contains("UNION") && !sql.contains("1=1"),
+                "{sql}"
+            );
+            assert_eq!(
+                Customer::select(&w.a).filter(filter).fetch_all(&w.db).await.unwrap(),
+                none,
+                "{text}"
+            );
         }
         let id = 100 + n as i64;
         Customer::insert(&w.a, customer(id, text)).execute(&w.db).await.unwrap();
         Customer::update(&w.a).set(customers::token, text).key(id).execute(&w.db).await.unwrap();
-        let stored = Customer::select(&w.a).filter(customers::name.eq(text)).fetch_one(&w.db).await.unwrap();
+        let stored =
+            Customer::select(&w.a).filter(customers::name.eq(text)).fetch_one(&w.db).await.unwrap();
         assert_eq!(stored, Customer { token: Some(text.into()), ..customer(id, text) });
         Customer::delete(&w.a).filter(customers::name.contains(text)).execute(&w.db).await.unwrap();
         assert_eq!(Customer::select(&w.a).count(&w.db).await.unwrap(), 3, "{text}");
@@ -191,17 +203,22 @@ async fn l36_subqueries_are_scoped_in_every_place_that_takes_one() {
         let deep = || {
             customers::id.in_subquery(
                 Order::select(a)
-                    .filter(orders::id.in_subquery(
-                        Line::select(a)
-                            .filter(order_lines::quantity.gt(1_000))
-                            .columns(order_lines::order_id),
-                    ))
+                    .filter(
+                        orders::id.in_subquery(
+                            Line::select(a)
+                                .filter(order_lines::quantity.gt(1_000))
+                                .columns(order_lines::order_id),
+                        ),
+                    )
                     .columns(orders::customer_id),
             )
         };
         let newest = || {
             customers::id.in_subquery(
-                Order::select(a).order_by(orders::total.desc()).limit(1).columns(orders::customer_id),
+                Order::select(a)
+                    .order_by(orders::total.desc())
+                    .limit(1)
+                    .columns(orders::customer_id),
             )
         };
         let joined = || {
@@ -213,24 +230,85 @@ async fn l36_subqueries_are_scoped_in_every_place_that_takes_one() {
             )
         };
         let mut log = Vec::new();
-        for filter in [in_large(), exists_large(), deep(), newest(), joined(), !in_large(), !exists_large(), !deep()] {
+        for filter in [
+            in_large(),
+            exists_large(),
+            deep(),
+            newest(),
+            joined(),
+            !in_large(),
+            !exists_large(),
+            !deep(),
+        ] {
             log.push(seen(Customer::select(a).filter(filter.clone()).fetch_all(db).await));
             log.push(seen(Customer::select(a).filter(filter.clone()).count(db).await));
             log.push(seen(Customer::select(a).filter(filter.clone()).exists(db).await));
-            log.push(seen(Customer::select(a).filter(filter.clone()).columns(customers::name).distinct().fetch_all(db).await));
-            log.push(seen(Customer::select(a).filter(filter.clone()).aggregate((count(), customers::id.sum())).fetch_one(db).await));
-            log.push(seen(Customer::select(a).filter(filter.clone()).group_by(customers::name).aggregate(count()).fetch_all(db).await));
-            log.push(seen(Customer::select(a).left_join_from(orders::customer_id).filter(filter.clone()).fetch_all(db).await));
-            log.push(seen(Customer::select(a).filter(filter.clone()).page(None, 10).fetch(db).await.map(|page| page.rows)));
-            log.push(seen(Customer::update(a).set(customers::token, "touched").filter(filter.clone()).execute(db).await));
+            log.push(seen(
+                Customer::select(a)
+                    .filter(filter.clone())
+                    .columns(customers::name)
+                    .distinct()
+                    .fetch_all(db)
+                    .await,
+            ));
+            log.push(seen(
+                Customer::select(a)
+                    .filter(filter.clone())
+                    .aggregate((count(), customers::id.sum()))
+                    .fetch_one(db)
+                    .await,
+            ));
+            log.push(seen(
+                Customer::select(a)
+                    .filter(filter.clone())
+                    .group_by(customers::name)
+                    .aggregate(count())
+                    .fetch_all(db)
+                    .await,
+            ));
+            log.push(seen(
+                Customer::select(a)
+                    .left_join_from(orders::customer_id)
+                    .filter(filter.clone())
+                    .fetch_all(db)
+                    .await,
+            ));
+            log.push(seen(
+                Customer::select(a)
+                    .filter(filter.clone())
+                    .page(None, 10)
+                    .fetch(db)
+                    .await
+                    .map(|page| page.rows),
+            ));
+            log.push(seen(
+                Customer::update(a)
+                    .set(customers::token, "touched")
+                    .filter(filter.clone())
+                    .execute(db)
+                    .await,
+            ));
             let mut tx = db.begin(a).await.unwrap();
             Line::delete(a).all_rows().execute(&mut tx).await.unwrap();
-            log.push(seen(Order::delete(a).filter(orders::customer_id.in_subquery(Customer::select(a).filter(filter.clone()).columns(customers::id))).returning().fetch_all(&mut tx).await));
+            log.push(seen(
+                Order::delete(a)
+                    .filter(orders::customer_id.in_subquery(
+                        Customer::select(a).filter(filter.clone()).columns(customers::id),
+                    ))
+                    .returning()
+                    .fetch_all(&mut tx)
+                    .await,
+            ));
             tx.rollback().await.unwrap();
         }
         // Groups are filtered by a subquery too.
         let by_customer = Order::select(a).group_by(orders::customer_id).aggregate(count());
-        log.push(seen(by_customer.having(orders::customer_id.in_subquery(large_customers())).fetch_all(db).await));
+        log.push(seen(
+            by_customer
+                .having(orders::customer_id.in_subquery(large_customers()))
+                .fetch_all(db)
+                .await,
+        ));
         log
     })
     .await;
@@ -263,14 +341,23 @@ async fn l36_a_subquery_of_another_organizations_scope_runs_nothing() {
             Customer::select(a).filter(filter.clone()).fetch_all(db).await.map(|rows| rows.len()),
             Customer::select(a).filter(filter.clone()).count(db).await.map(|n| n as usize),
             Customer::select(a).filter(filter.clone()).exists(db).await.map(usize::from),
-            Customer::update(a).set(customers::token, "x").filter(filter.clone()).execute(db).await.map(|n| n as usize),
+            Customer::update(a)
+                .set(customers::token, "x")
+                .filter(filter.clone())
+                .execute(db)
+                .await
+                .map(|n| n as usize),
             Customer::delete(a).filter(filter.clone()).execute(db).await.map(|n| n as usize),
         ];
         for outcome in outcomes {
             assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Misuse);
         }
         assert_eq!(
-            Customer::select(a).filter(filter).to_sql(&schema(), Dialect::Sqlite).unwrap_err().kind(),
+            Customer::select(a)
+                .filter(filter)
+                .to_sql(&schema(), Dialect::Sqlite)
+                .unwrap_err()
+                .kind(),
             ErrorKind::Misuse
         );
     }
@@ -307,13 +394,20 @@ async fn l38_tables_and_columns_named_like_aliases_and_keywords_stay_apart() {
     let b = issuer.enter(&ann(), organization(0xB)).await.unwrap();
     for (scope, value) in [(&a, "a"), (&b, TAINT)] {
         for id in 1..4 {
-            Zero::insert(scope, Zero { id, value: format!("{value}{id}") }).execute(&db).await.unwrap();
+            Zero::insert(scope, Zero { id, value: format!("{value}{id}") })
+                .execute(&db)
+                .await
+                .unwrap();
             One::insert(scope, One { id, zero_id: id }).execute(&db).await.unwrap();
         }
     }
     let pairs = One::select(&a).join(one::zero_id).fetch_all(&db).await.unwrap();
     assert_eq!(pairs.len(), 3);
-    assert!(pairs.iter().all(|(one, zero)| one.zero_id == zero.id && zero.value == format!("a{}", one.id)));
+    assert!(
+        pairs
+            .iter()
+            .all(|(one, zero)| one.zero_id == zero.id && zero.value == format!("a{}", one.id))
+    );
     let nested = Zero::select(&a)
         .filter(zero::id.in_subquery(One::select(&a).filter(one::id.gt(1)).columns(one::zero_id)))
         .filter(one::zero_id.exists_in(One::select(&a).filter(one::id.lt(3))))
@@ -336,13 +430,18 @@ fn columns(columns: &[ColumnDefinition]) -> &'static [ColumnDefinition] {
 /// A declaration is checked where it is made; `tests/ui` shows that it does not compile.
 #[test]
 fn l43_the_tenant_column_is_no_column_under_any_case_or_quoting() {
-    for name in ["organization_id", "Organization_ID", "ORGANIZATION_ID", "rowid", "OID", "_rowid_", "CTID"] {
+    for name in
+        ["organization_id", "Organization_ID", "ORGANIZATION_ID", "rowid", "OID", "_rowid_", "CTID"]
+    {
         assert!(
             refuses_to_declare(move || {
                 let _ = TableDefinition::tenant(
                     "orders",
                     "organization_id",
-                    columns(&[ColumnDefinition::of::<i64>("id").key(), ColumnDefinition::of::<Uuid>(name)]),
+                    columns(&[
+                        ColumnDefinition::of::<i64>("id").key(),
+                        ColumnDefinition::of::<Uuid>(name),
+                    ]),
                 );
             }),
             "{name}"
@@ -357,7 +456,11 @@ fn l43_the_tenant_column_is_no_column_under_any_case_or_quoting() {
         );
         assert!(
             refuses_to_declare(move || {
-                let _ = TableDefinition::tenant("orders", name, columns(&[ColumnDefinition::of::<i64>("id").key()]));
+                let _ = TableDefinition::tenant(
+                    "orders",
+                    name,
+                    columns(&[ColumnDefinition::of::<i64>("id").key()]),
+                );
             }),
             "{name:?}"
         );
@@ -375,8 +478,10 @@ impl Table for Stolen {
     type Key = i64;
 
     fn definition() -> &'static TableDefinition {
-        static COLUMNS: [ColumnDefinition; 2] =
-            [ColumnDefinition::of::<i64>("id").key(), ColumnDefinition::of::<Uuid>("organization_id")];
+        static COLUMNS: [ColumnDefinition; 2] = [
+            ColumnDefinition::of::<i64>("id").key(),
+            ColumnDefinition::of::<Uuid>("organization_id"),
+        ];
         static TABLE: TableDefinition = TableDefinition::tenant("customers", "name", &COLUMNS);
         &TABLE
     }
@@ -408,7 +513,12 @@ async fn l77_a_hand_made_declaration_of_a_registered_table_runs_nothing() {
         Stolen::find(&w.a, 1).fetch_optional(&w.db).await.map(|row| usize::from(row.is_some())),
         Stolen::insert(&w.a, ours.clone()).execute(&w.db).await.map(|n| n as usize),
         Stolen::insert_many(&w.a, [ours]).execute(&w.db).await.map(|n| n as usize),
-        Stolen::update(&w.a).set(Stolen::ORGANIZATION, Uuid::from_u128(0xA)).all_rows().execute(&w.db).await.map(|n| n as usize),
+        Stolen::update(&w.a)
+            .set(Stolen::ORGANIZATION, Uuid::from_u128(0xA))
+            .all_rows()
+            .execute(&w.db)
+            .await
+            .map(|n| n as usize),
         Stolen::delete(&w.a).all_rows().execute(&w.db).await.map(|n| n as usize),
         Stolen::select_across(&authority()).fetch_all(&w.db).await.map(|rows| rows.len()),
         Stolen::prepare(|q, ()| q).fetch_all(&w.a, (), &w.db).await.map(|rows| rows.len()),
@@ -434,7 +544,12 @@ async fn l77_a_hand_made_column_names_what_is_declared_or_nothing() {
         Customer::select(&w.a).columns(MISTYPED).fetch_all(&w.db).await.map(|rows| rows.len()),
         Customer::update(&w.a).set(BEYOND, 5).all_rows().execute(&w.db).await.map(|n| n as usize),
         Customer::update(&w.a).set(MISTYPED, 5).all_rows().execute(&w.db).await.map(|n| n as usize),
-        Customer::insert(&w.a, customer(9, "x")).on_conflict(BEYOND).do_nothing().execute(&w.db).await.map(|n| n as usize),
+        Customer::insert(&w.a, customer(9, "x"))
+            .on_conflict(BEYOND)
+            .do_nothing()
+            .execute(&w.db)
+            .await
+            .map(|n| n as usize),
     ];
     for (n, outcome) in outcomes.into_iter().enumerate() {
         let error = outcome.expect_err(&format!("outcome {n}"));

@@ -29,7 +29,8 @@ fn employees_alone() -> Schema {
 }
 
 const ORGANIZATION: &str = "organization_id BLOB NOT NULL CHECK (length(organization_id) = 16 AND organization_id <> zeroblob(16))";
-const REFERENCE: &str = "FOREIGN KEY (organization_id, boss) REFERENCES employees (organization_id, id)";
+const REFERENCE: &str =
+    "FOREIGN KEY (organization_id, boss) REFERENCES employees (organization_id, id)";
 
 fn employees_ddl(organization: &str, more: &str, reference: &str) -> String {
     format!(
@@ -58,9 +59,15 @@ async fn l03_a_view_in_the_place_of_a_table_is_refused() {
 
 #[tokio::test]
 async fn l73_a_constraint_that_replaces_rows_is_refused() {
-    refused(&employees_ddl(ORGANIZATION, "UNIQUE (name) ON CONFLICT REPLACE,", REFERENCE), employees_alone()).await;
-    let in_key = employees_ddl(ORGANIZATION, "", REFERENCE)
-        .replace("PRIMARY KEY (organization_id, id)", "PRIMARY KEY (organization_id, id) ON CONFLICT REPLACE");
+    refused(
+        &employees_ddl(ORGANIZATION, "UNIQUE (name) ON CONFLICT REPLACE,", REFERENCE),
+        employees_alone(),
+    )
+    .await;
+    let in_key = employees_ddl(ORGANIZATION, "", REFERENCE).replace(
+        "PRIMARY KEY (organization_id, id)",
+        "PRIMARY KEY (organization_id, id) ON CONFLICT REPLACE",
+    );
     refused(&in_key, employees_alone()).await;
     // A plain unique key over all organizations tells of other organizations' values.
     refused(&employees_ddl(ORGANIZATION, "UNIQUE (name),", REFERENCE), employees_alone()).await;
@@ -113,7 +120,11 @@ async fn l74_a_tenant_column_that_disappears_matches_no_row() {
 #[tokio::test]
 async fn l75_a_reference_that_nulls_the_tenant_column_is_refused() {
     for action in ["ON DELETE SET NULL", "ON DELETE SET DEFAULT", "ON UPDATE SET NULL"] {
-        refused(&employees_ddl(ORGANIZATION, "", &format!("{REFERENCE} {action}")), employees_alone()).await;
+        refused(
+            &employees_ddl(ORGANIZATION, "", &format!("{REFERENCE} {action}")),
+            employees_alone(),
+        )
+        .await;
     }
     // And one that does not begin with the tenant column crosses organizations.
     refused(
@@ -137,7 +148,9 @@ async fn l50_a_tenant_column_that_equates_values_is_refused() {
     }
     let by_text = || employees_alone().organizations(OrganizationKind::Text);
     let checked = |collation: &str| {
-        format!("organization_id TEXT NOT NULL {collation} CHECK (length(organization_id) BETWEEN 1 AND 64)")
+        format!(
+            "organization_id TEXT NOT NULL {collation} CHECK (length(organization_id) BETWEEN 1 AND 64)"
+        )
     };
     let _ = opened(&employees_ddl(&checked(""), "", REFERENCE), by_text()).await.unwrap();
     for collation in ["COLLATE NOCASE", "COLLATE RTRIM", "COLLATE nocase", "DEFAULT 'x'"] {
@@ -159,13 +172,24 @@ async fn l50_what_is_opened_with_a_warning_equates_nothing() {
         .replace("STRICT, WITHOUT ROWID", "WITHOUT ROWID");
     for (ddl, twins) in [
         (plain, vec!["x'4100000000000000000000000000000A'"]),
-        (loose, vec!["x'4100000000000000000000000000000A'", "CAST(x'6100000000000000000000000000000A' AS TEXT)", "'61000000-0000-0000-0000-00000000000a'", "'6100000000000000000000000000000a'", "97"]),
+        (
+            loose,
+            vec![
+                "x'4100000000000000000000000000000A'",
+                "CAST(x'6100000000000000000000000000000A' AS TEXT)",
+                "'61000000-0000-0000-0000-00000000000a'",
+                "'6100000000000000000000000000000a'",
+                "97",
+            ],
+        ),
     ] {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("loose.db");
         run_raw(&path, &ddl).await.unwrap();
         for twin in twins {
-            run_raw(&path, &format!("INSERT INTO employees VALUES ({twin}, 1, '{TAINT}', NULL)")).await.unwrap();
+            run_raw(&path, &format!("INSERT INTO employees VALUES ({twin}, 1, '{TAINT}', NULL)"))
+                .await
+                .unwrap();
         }
         let (directory, issuer) = people();
         let a = organization(0x6100_0000_0000_0000_0000_0000_0000_000A);
@@ -177,7 +201,10 @@ async fn l50_what_is_opened_with_a_warning_equates_nothing() {
         assert_eq!(Employee::select(&a).count(&db).await.unwrap(), 0);
         Employee::insert(&a, employee(1, "Eve", None)).execute(&db).await.unwrap();
         assert_eq!(Employee::select(&a).fetch_all(&db).await.unwrap(), [employee(1, "Eve", None)]);
-        assert_eq!(Employee::update(&a).set(employees::name, "x").all_rows().execute(&db).await.unwrap(), 1);
+        assert_eq!(
+            Employee::update(&a).set(employees::name, "x").all_rows().execute(&db).await.unwrap(),
+            1
+        );
         assert_eq!(Employee::delete(&a).all_rows().execute(&db).await.unwrap(), 1);
     }
 }
@@ -189,9 +216,16 @@ async fn l50_organizations_whose_keys_look_alike_stay_apart() {
     let (directory, issuer) = people();
     let schema = Schema::new().tenant::<Employee>().organizations(OrganizationKind::Text);
     let dir = tempfile::tempdir().unwrap();
-    let db = builder(&issuer).paranoid(true).connect(&url(&dir.path().join("t.db")), schema).await.unwrap();
+    let db = builder(&issuer)
+        .paranoid(true)
+        .connect(&url(&dir.path().join("t.db")), schema)
+        .await
+        .unwrap();
     db.create_tables().await.unwrap();
-    let keys = ["1.0", "01", "001", "1e0", "0x1", "1_", "a", "A", "acme", "ACME", "Acme", "t1", "t10", "nan", "NULL"];
+    let keys = [
+        "1.0", "01", "001", "1e0", "0x1", "1_", "a", "A", "acme", "ACME", "Acme", "t1", "t10",
+        "nan", "NULL",
+    ];
     let mut scopes = Vec::new();
     for key in keys {
         let id = OrganizationId::from_text(key).unwrap();
@@ -204,9 +238,13 @@ async fn l50_organizations_whose_keys_look_alike_stay_apart() {
     for (key, scope) in &scopes {
         let rows = Employee::select(scope).fetch_all(&db).await.unwrap();
         assert_eq!(rows, [employee(1, key, None)]);
-        let names = Employee::select(scope).filter(employees::name.in_list(keys)).count(&db).await.unwrap();
+        let names =
+            Employee::select(scope).filter(employees::name.in_list(keys)).count(&db).await.unwrap();
         assert_eq!(names, 1);
-        assert_eq!(Employee::update(scope).set(employees::boss, 1).all_rows().execute(&db).await.unwrap(), 1);
+        assert_eq!(
+            Employee::update(scope).set(employees::boss, 1).all_rows().execute(&db).await.unwrap(),
+            1
+        );
     }
 }
 
@@ -216,19 +254,51 @@ async fn l50_organizations_whose_keys_look_alike_stay_apart() {
 async fn l15_no_write_relies_on_the_organization_that_an_earlier_one_set() {
     let w = world().await;
     for _ in 0..3 {
-        assert_eq!(Customer::update(&w.a).set(customers::token, "1").all_rows().execute(&w.db).await.unwrap(), 3);
+        assert_eq!(
+            Customer::update(&w.a)
+                .set(customers::token, "1")
+                .all_rows()
+                .execute(&w.db)
+                .await
+                .unwrap(),
+            3
+        );
         let mut tx = w.db.begin(&w.b).await.unwrap();
-        assert_eq!(Customer::update(&w.b).set(customers::token, "2").all_rows().execute(&mut tx).await.unwrap(), 7);
+        assert_eq!(
+            Customer::update(&w.b)
+                .set(customers::token, "2")
+                .all_rows()
+                .execute(&mut tx)
+                .await
+                .unwrap(),
+            7
+        );
         tx.rollback().await.unwrap();
-        assert_eq!(Customer::update(&w.b).set(customers::token, "3").all_rows().execute(&w.db).await.unwrap(), 7);
+        assert_eq!(
+            Customer::update(&w.b)
+                .set(customers::token, "3")
+                .all_rows()
+                .execute(&w.db)
+                .await
+                .unwrap(),
+            7
+        );
         let mut tx = w.db.begin(&w.a).await.unwrap();
         let failed = Customer::insert(&w.a, customer(1, "Ann")).execute(&mut tx).await;
         assert_eq!(failed.unwrap_err().kind(), ErrorKind::Conflict);
         drop(tx);
         let batch = [customer(20, "Q"), customer(21, "R")];
         assert_eq!(Customer::insert_many(&w.b, batch).execute(&w.db).await.unwrap(), 2);
-        assert_eq!(Customer::delete(&w.b).filter(customers::id.ge(20)).execute(&w.db).await.unwrap(), 2);
-        Genre::update_global(&authority()).set(genres::name, "folk").key(2).execute(&w.db).await.unwrap();
+        assert_eq!(
+            Customer::delete(&w.b).filter(customers::id.ge(20)).execute(&w.db).await.unwrap(),
+            2
+        );
+        Genre::update_global(&authority())
+            .set(genres::name, "folk")
+            .key(2)
+            .execute(&w.db)
+            .await
+            .unwrap();
     }
 }
 
@@ -246,17 +316,25 @@ async fn l33_savepoints_keep_the_organization_of_their_transaction() {
     let crossed = Customer::delete(&w.b).all_rows().execute(&mut *second).await.unwrap_err();
     assert_eq!(crossed.kind(), ErrorKind::Misuse);
     second.rollback().await.unwrap();
-    let tokens = Customer::select(&w.a).columns(customers::token).fetch_all(&mut *first).await.unwrap();
-    assert_eq!(tokens, [Some("first".to_owned()), Some("first".to_owned()), Some("first".to_owned())]);
+    let tokens =
+        Customer::select(&w.a).columns(customers::token).fetch_all(&mut *first).await.unwrap();
+    assert_eq!(
+        tokens,
+        [Some("first".to_owned()), Some("first".to_owned()), Some("first".to_owned())]
+    );
     first.rollback().await.unwrap();
     assert_eq!(stamp("after").execute(&mut tx).await.unwrap(), 3);
     let third = tx.savepoint().await.unwrap();
     third.release().await.unwrap();
     tx.commit().await.unwrap();
-    let tokens = Customer::select(&w.a).columns(customers::token).distinct().fetch_all(&w.db).await.unwrap();
+    let tokens =
+        Customer::select(&w.a).columns(customers::token).distinct().fetch_all(&w.db).await.unwrap();
     assert_eq!(tokens, [Some("after".to_owned())]);
     assert_eq!(others(&w.path, w.a.organization()).await, before);
-    assert_eq!(Customer::update(&w.b).set(customers::token, "b").all_rows().execute(&w.db).await.unwrap(), 7);
+    assert_eq!(
+        Customer::update(&w.b).set(customers::token, "b").all_rows().execute(&w.db).await.unwrap(),
+        7
+    );
 }
 
 #[tokio::test]
@@ -295,7 +373,9 @@ fn l21_every_created_key_begins_with_the_tenant_column() {
         }
         assert!(statement.ends_with("STRICT, WITHOUT ROWID"), "{statement}");
         for key in ["PRIMARY KEY (", "UNIQUE (", "FOREIGN KEY ("] {
-            for (_, columns) in statement.match_indices(key).map(|(at, _)| statement.split_at(at + key.len())) {
+            for (_, columns) in
+                statement.match_indices(key).map(|(at, _)| statement.split_at(at + key.len()))
+            {
                 let shared = columns.starts_with("\"genre_id\") REFERENCES \"genres\"");
                 assert!(shared || columns.starts_with("\"organization_id\""), "{statement}");
             }
@@ -319,7 +399,10 @@ async fn l70_the_rows_and_statistics_of_others_do_not_change_which_rows_a_limit_
         Order::insert_many(&w.a, mine).execute(&w.db).await.unwrap();
         if full {
             Customer::insert(&w.b, customer(1, "Ann")).execute(&w.db).await.unwrap();
-            let theirs = (0..20_000).map(|id| Order { placed_at: placed(id % 2), ..order(id, 1, &format!("{id}@x"), id % 7) });
+            let theirs = (0..20_000).map(|id| Order {
+                placed_at: placed(id % 2),
+                ..order(id, 1, &format!("{id}@x"), id % 7)
+            });
             Order::insert_many(&w.b, theirs).execute(&w.db).await.unwrap();
             run_raw(&w.path, "ANALYZE").await.unwrap();
         }
@@ -329,18 +412,93 @@ async fn l70_the_rows_and_statistics_of_others_do_not_change_which_rows_a_limit_
         let id = |rows: Vec<Order>| rows.into_iter().map(|row| row.id).collect::<Vec<_>>();
         observed.push(vec![
             format!("{:?}", id(Order::select(a).limit(5).fetch_all(&db).await.unwrap())),
-            format!("{:?}", id(Order::select(a).filter(orders::total.gt(1)).limit(5).fetch_all(&db).await.unwrap())),
-            format!("{:?}", id(Order::select(a).filter(orders::placed_at.eq(placed(1))).limit(7).fetch_all(&db).await.unwrap())),
-            format!("{:?}", id(Order::select(a).order_by(orders::total.asc()).limit(9).fetch_all(&db).await.unwrap())),
-            format!("{:?}", id(Order::select(a).order_by(orders::placed_at.desc()).limit(9).offset(3).fetch_all(&db).await.unwrap())),
-            format!("{:?}", id(Order::select(a).filter(orders::email.starts_with("1")).limit(4).fetch_all(&db).await.unwrap())),
-            format!("{:?}", Order::select(a).filter(orders::total.ge(3)).fetch_optional(&db).await.unwrap().map(|row| row.id)),
-            format!("{:?}", Order::select(a).columns(orders::total).distinct().fetch_all(&db).await.unwrap()),
-            format!("{:?}", Order::select(a).group_by(orders::total).aggregate(orders::id.max()).limit(3).fetch_all(&db).await.unwrap()),
-            format!("{:?}", Order::select(a).join(orders::customer_id).limit(3).fetch_all(&db).await.unwrap()),
-            format!("{:?}", Customer::select(a).left_join_from(orders::customer_id).limit(3).fetch_all(&db).await.unwrap()),
+            format!(
+                "{:?}",
+                id(Order::select(a)
+                    .filter(orders::total.gt(1))
+                    .limit(5)
+                    .fetch_all(&db)
+                    .await
+                    .unwrap())
+            ),
+            format!(
+                "{:?}",
+                id(Order::select(a)
+                    .filter(orders::placed_at.eq(placed(1)))
+                    .limit(7)
+                    .fetch_all(&db)
+                    .await
+                    .unwrap())
+            ),
+            format!(
+                "{:?}",
+                id(Order::select(a)
+                    .order_by(orders::total.asc())
+                    .limit(9)
+                    .fetch_all(&db)
+                    .await
+                    .unwrap())
+            ),
+            format!(
+                "{:?}",
+                id(Order::select(a)
+                    .order_by(orders::placed_at.desc())
+                    .limit(9)
+                    .offset(3)
+                    .fetch_all(&db)
+                    .await
+                    .unwrap())
+            ),
+            format!(
+                "{:?}",
+                id(Order::select(a)
+                    .filter(orders::email.starts_with("1"))
+                    .limit(4)
+                    .fetch_all(&db)
+                    .await
+                    .unwrap())
+            ),
+            format!(
+                "{:?}",
+                Order::select(a)
+                    .filter(orders::total.ge(3))
+                    .fetch_optional(&db)
+                    .await
+                    .unwrap()
+                    .map(|row| row.id)
+            ),
+            format!(
+                "{:?}",
+                Order::select(a).columns(orders::total).distinct().fetch_all(&db).await.unwrap()
+            ),
+            format!(
+                "{:?}",
+                Order::select(a)
+                    .group_by(orders::total)
+                    .aggregate(orders::id.max())
+                    .limit(3)
+                    .fetch_all(&db)
+                    .await
+                    .unwrap()
+            ),
+            format!(
+                "{:?}",
+                Order::select(a).join(orders::customer_id).limit(3).fetch_all(&db).await.unwrap()
+            ),
+            format!(
+                "{:?}",
+                Customer::select(a)
+                    .left_join_from(orders::customer_id)
+                    .limit(3)
+                    .fetch_all(&db)
+                    .await
+                    .unwrap()
+            ),
         ]);
-        assert_eq!(Order::select(a).unordered().limit(5).fetch_all(&db).await.unwrap_err().kind(), ErrorKind::Misuse);
+        assert_eq!(
+            Order::select(a).unordered().limit(5).fetch_all(&db).await.unwrap_err().kind(),
+            ErrorKind::Misuse
+        );
         assert_eq!(Order::select(a).unordered().fetch_all(&db).await.unwrap().len(), 400);
     }
     assert_eq!(observed[0], observed[1]);
@@ -349,11 +507,12 @@ async fn l70_the_rows_and_statistics_of_others_do_not_change_which_rows_a_limit_
 /// Makes the entries of an index stale: hides the index, runs the statements, brings it back.
 async fn behind_the_index(path: &std::path::Path, index: &str, statements: &str) {
     let mut connection = raw(path).await;
-    let row: (String, i64, String) = sqlx::query_as("SELECT tbl_name, rootpage, sql FROM sqlite_schema WHERE name = ?")
-        .bind(index)
-        .fetch_one(&mut connection)
-        .await
-        .unwrap();
+    let row: (String, i64, String) =
+        sqlx::query_as("SELECT tbl_name, rootpage, sql FROM sqlite_schema WHERE name = ?")
+            .bind(index)
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
     sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
         "PRAGMA writable_schema = ON; DELETE FROM sqlite_schema WHERE name = '{index}'"
     )))
@@ -436,9 +595,24 @@ async fn l71_a_stale_index_never_leads_to_another_organizations_row() {
         seen(by_boss().fetch_optional(&w.db).await),
         seen(by_boss().columns(employees::name).fetch_all(&w.db).await),
         seen(by_boss().order_by(employees::boss.asc()).page(None, 5).fetch(&w.db).await),
-        seen(Employee::select(&w.a).left_join_from(employees::boss).filter(employees::id.at(tenantry::table::First).eq(1)).fetch_all(&w.db).await),
-        seen(Employee::update(&w.a).set(employees::name, "x").filter(employees::boss.eq(1)).returning().fetch_all(&w.db).await),
-        seen(Employee::delete(&w.a).filter(employees::boss.eq(1)).returning().fetch_all(&w.db).await),
+        seen(
+            Employee::select(&w.a)
+                .left_join_from(employees::boss)
+                .filter(employees::id.at(tenantry::table::First).eq(1))
+                .fetch_all(&w.db)
+                .await,
+        ),
+        seen(
+            Employee::update(&w.a)
+                .set(employees::name, "x")
+                .filter(employees::boss.eq(1))
+                .returning()
+                .fetch_all(&w.db)
+                .await,
+        ),
+        seen(
+            Employee::delete(&w.a).filter(employees::boss.eq(1)).returning().fetch_all(&w.db).await,
+        ),
     ];
     w.db.close().await;
     if let Ok(db) = builder(&w.issuer).connect(&url(&w.path), schema()).await {

@@ -9,7 +9,9 @@ use tenantry::ambient::CrossTenantAuthority;
 use tenantry::database::Transaction;
 use tenantry::id::OrganizationKind;
 use tenantry::scope::ScopeIssuer;
-use tenantry::table::{ColumnDefinition, RowReader, RowWriter, Schema, Table, TableDefinition, TenantTable};
+use tenantry::table::{
+    ColumnDefinition, RowReader, RowWriter, Schema, Table, TableDefinition, TenantTable,
+};
 use tenantry::{Database, ErrorKind, OrganizationId, TenantScope};
 use uuid::Uuid;
 
@@ -34,10 +36,13 @@ fn sources() -> Vec<(PathBuf, String)> {
 /// Code without comments and without the unit tests at the end of a file.
 fn code(text: &str) -> String {
     let text = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
-    text.lines().filter(|line| !line.trim_start().starts_with("//")).fold(String::new(), |mut code, line| {
-        let _ = writeln!(code, "{line}");
-        code
-    })
+    text.lines().filter(|line| !line.trim_start().starts_with("//")).fold(
+        String::new(),
+        |mut code, line| {
+            let _ = writeln!(code, "{line}");
+            code
+        },
+    )
 }
 
 /// The signatures of every function that is `pub` without restriction.
@@ -50,9 +55,13 @@ fn public_functions() -> Vec<(String, String)> {
         let text = code(&text);
         for (at, _) in text.match_indices("pub ") {
             let rest = &text[at + 4..];
-            let rest = rest.trim_start_matches("async ").trim_start_matches("const ").trim_start_matches("async ");
+            let rest = rest
+                .trim_start_matches("async ")
+                .trim_start_matches("const ")
+                .trim_start_matches("async ");
             let Some(rest) = rest.strip_prefix("fn ") else { continue };
-            let name: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            let name: String =
+                rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
             let end = rest.find(['{', ';']).unwrap_or(rest.len());
             found.push((name, rest[..end].split_whitespace().collect::<Vec<_>>().join(" ")));
         }
@@ -65,13 +74,31 @@ fn public_functions() -> Vec<(String, String)> {
 #[test]
 fn l23_no_public_function_takes_sql_or_hands_out_a_connection() {
     for (name, signature) in public_functions() {
-        for word in ["sqlx", "SqlitePool", "SqliteConnection", "PoolConnection", "SqliteRow", "sea_query", "Statement"] {
+        for word in [
+            "sqlx",
+            "SqlitePool",
+            "SqliteConnection",
+            "PoolConnection",
+            "SqliteRow",
+            "sea_query",
+            "Statement",
+        ] {
             assert!(!signature.contains(word), "{signature}");
         }
         for word in ["sql: ", "query: &str", "fragment", "raw: "] {
             assert!(!signature.contains(word), "{signature}");
         }
-        for word in ["raw", "execute_sql", "unscoped", "ignore_filter", "without_scope", "into_inner", "explain", "truncate", "replace_into"] {
+        for word in [
+            "raw",
+            "execute_sql",
+            "unscoped",
+            "ignore_filter",
+            "without_scope",
+            "into_inner",
+            "explain",
+            "truncate",
+            "replace_into",
+        ] {
             assert!(!name.contains(word), "{name}");
         }
     }
@@ -81,12 +108,20 @@ fn l23_no_public_function_takes_sql_or_hands_out_a_connection() {
 fn l27_the_crate_gives_out_neither_plans_nor_sequence_values() {
     for (path, text) in sources() {
         let text = code(&text).to_lowercase();
-        for word in ["explain query plan", "last_insert_rowid", "autoincrement", "sqlite_sequence", "now_v7", "now_v1"] {
+        for word in [
+            "explain query plan",
+            "last_insert_rowid",
+            "autoincrement",
+            "sqlite_sequence",
+            "now_v7",
+            "now_v1",
+        ] {
             let doctor = path.components().any(|part| part.as_os_str() == "doctor");
             assert!(doctor || !text.contains(word), "{word} in {}", path.display());
         }
     }
-    let columns: Vec<_> = schema().tables().flat_map(|table| table.columns().iter().map(|c| c.name())).collect();
+    let columns: Vec<_> =
+        schema().tables().flat_map(|table| table.columns().iter().map(|c| c.name())).collect();
     assert!(!columns.contains(&"organization_id"));
 }
 
@@ -94,10 +129,15 @@ fn l27_the_crate_gives_out_neither_plans_nor_sequence_values() {
 fn l45_no_state_of_the_process_is_switched() {
     for (path, text) in sources() {
         let text = code(&text);
-        for word in ["static mut", "thread_local!", "task_local!", "lazy_static!", "set_var(", "LazyLock<"] {
+        for word in
+            ["static mut", "thread_local!", "task_local!", "lazy_static!", "set_var(", "LazyLock<"]
+        {
             assert!(!text.contains(word), "{word} in {}", path.display());
         }
-        for line in text.lines().filter(|line| line.trim_start().starts_with("static ") || line.contains("pub static ")) {
+        for line in text
+            .lines()
+            .filter(|line| line.trim_start().starts_with("static ") || line.contains("pub static "))
+        {
             for word in ["Atomic", "Mutex", "RwLock", "OnceLock", "Cell<"] {
                 assert!(!line.contains(word), "{line} in {}", path.display());
             }
@@ -116,7 +156,9 @@ fn l48_every_public_function_is_on_the_list() {
     let gone: Vec<_> = list.difference(&found).collect();
     assert!(added.is_empty() && gone.is_empty(), "added {added:?}, gone {gone:?}");
     for (name, signature) in &functions {
-        let crosses = ["_across", "_global"].iter().any(|word| name.ends_with(word) || name.contains(&format!("{word}_")));
+        let crosses = ["_across", "_global"]
+            .iter()
+            .any(|word| name.ends_with(word) || name.contains(&format!("{word}_")));
         let exempt = ["allow_cross_tenant"].contains(&name.as_str());
         assert!(!crosses || exempt || signature.contains("CrossTenantAuthority"), "{signature}");
     }
@@ -141,7 +183,10 @@ macro_rules! implements {
 
 #[test]
 fn l48_neither_scopes_nor_authority_come_from_anywhere_else() {
-    assert!(implements!(TenantScope: Clone) && implements!(OrganizationId: serde::de::DeserializeOwned), "the probe works");
+    assert!(
+        implements!(TenantScope: Clone) && implements!(OrganizationId: serde::de::DeserializeOwned),
+        "the probe works"
+    );
     for (what, has) in [
         ("a default scope", implements!(TenantScope: Default)),
         ("a parsed scope", implements!(TenantScope: std::str::FromStr)),
@@ -156,13 +201,18 @@ fn l48_neither_scopes_nor_authority_come_from_anywhere_else() {
         ("an organization of a uuid", implements!(OrganizationId: From<Uuid>)),
         ("a cloned authority", implements!(CrossTenantAuthority: Clone)),
         ("a default authority", implements!(CrossTenantAuthority: Default)),
-        ("a deserialized authority", implements!(CrossTenantAuthority: serde::de::DeserializeOwned)),
+        (
+            "a deserialized authority",
+            implements!(CrossTenantAuthority: serde::de::DeserializeOwned),
+        ),
         ("a cloned transaction", implements!(Transaction: Clone)),
         ("a default issuer", implements!(ScopeIssuer: Default)),
     ] {
         assert!(!has, "{what}");
     }
-    assert!(implements!(Database: Clone) && implements!(Database: Send) && implements!(Database: Sync));
+    assert!(
+        implements!(Database: Clone) && implements!(Database: Send) && implements!(Database: Sync)
+    );
 }
 
 #[test]
@@ -174,7 +224,26 @@ fn l49_no_organization_stands_for_none_or_for_all() {
     for number in [0, -1, i64::MIN] {
         refused(OrganizationId::from_i64(number));
     }
-    for text in ["", " ", "*", "%", "a b", "ä", ".", "..", ".a", "a.", "a/b", "a\0", "a\n", "'", "\"", "0", "-1", "00000000-0000-0000-0000-000000000000"] {
+    for text in [
+        "",
+        " ",
+        "*",
+        "%",
+        "a b",
+        "ä",
+        ".",
+        "..",
+        ".a",
+        "a.",
+        "a/b",
+        "a\0",
+        "a\n",
+        "'",
+        "\"",
+        "0",
+        "-1",
+        "00000000-0000-0000-0000-000000000000",
+    ] {
         refused(OrganizationId::from_text(text));
         assert!(text.parse::<OrganizationId>().is_err() || text == "-", "{text:?}");
         assert!(serde_json::from_value::<OrganizationId>(text.into()).is_err(), "{text:?}");
@@ -231,7 +300,20 @@ async fn l65_an_organization_of_another_kind_than_the_schemas_opens_nothing() {
 /// Names reach SQL from declarations alone, and a declaration takes none that could end its quotes.
 #[test]
 fn l67_a_name_that_ends_its_quotes_cannot_be_declared() {
-    for name in ["a\"b", "a\"; DROP TABLE b; --", "a'b", "a`b", "a\\", "a\0", "a\nb", "", "sqlite_master", "SQLite_x", "tenantry_scope", "Tenantry_wall"] {
+    for name in [
+        "a\"b",
+        "a\"; DROP TABLE b; --",
+        "a'b",
+        "a`b",
+        "a\\",
+        "a\0",
+        "a\nb",
+        "",
+        "sqlite_master",
+        "SQLite_x",
+        "tenantry_scope",
+        "Tenantry_wall",
+    ] {
         let declared = std::panic::catch_unwind(|| {
             let columns: &'static [ColumnDefinition] =
                 Box::leak(Box::new([ColumnDefinition::of::<i64>("id").key()]));
@@ -251,8 +333,10 @@ macro_rules! by_hand {
             type Key = i64;
             fn definition() -> &'static TableDefinition {
                 static COLUMNS: [ColumnDefinition; 1] = [ColumnDefinition::of::<i64>("id").key()];
-                static OWNED: [ColumnDefinition; 2] =
-                    [ColumnDefinition::of::<i64>("id").key(), ColumnDefinition::of::<Uuid>("ORGANIZATION_ID")];
+                static OWNED: [ColumnDefinition; 2] = [
+                    ColumnDefinition::of::<i64>("id").key(),
+                    ColumnDefinition::of::<Uuid>("ORGANIZATION_ID"),
+                ];
                 let _ = (&COLUMNS, &OWNED);
                 static TABLE: TableDefinition = $definition(&COLUMNS, &OWNED);
                 &TABLE
