@@ -17,6 +17,10 @@ async fn sqlite_exists_under_limit() {
         let row = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_one(&mut c).await.unwrap();
         println!("{tail:?}: {ids:?} in: {:?} {:?} count {:?}", row.get::<Option<i64>, _>(0), row.get::<Option<i64>, _>(1), row.get::<Option<i64>, _>(2));
     }
+    let sql = exists.replace("t3.boss=t2.id)", "t3.boss=t2.id LIMIT 1)") + " ORDER BY t2.boss ASC NULLS FIRST, t2.id LIMIT 1 OFFSET 1";
+    println!("with LIMIT 1 inside: {} rows", sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&mut c).await.unwrap().len());
+    let sql = format!("{exists} ORDER BY t2.id LIMIT 1 OFFSET 1");
+    println!("by key, offset 1: {} rows", sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&mut c).await.unwrap().len());
     let v: String = sqlx::query_scalar("select sqlite_version()").fetch_one(&mut c).await.unwrap();
     println!("sqlite {v}");
 }

@@ -168,6 +168,7 @@ fn l48_every_public_function_is_on_the_list() {
 macro_rules! implements {
     ($type:ty: $($bound:tt)+) => {{
         struct Probe<T: ?Sized>(PhantomData<T>);
+        #[allow(dead_code, reason = "used where the bound does not hold")]
         trait Otherwise {
             const YES: bool = false;
         }
