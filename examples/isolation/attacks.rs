@@ -94,7 +94,7 @@ impl Attack {
                 "3 database: rows stand under their organization"
             }
             Answer::Rows(0) | Answer::OwnRows(_) | Answer::Changed(0) => {
-                "2 query: organization predicate"
+                "2 construction: organization predicate"
             }
             Answer::OwnRow => "3 database: keys begin with the organization",
             Answer::Refused(refusal) => match refusal.kind {
@@ -102,19 +102,19 @@ impl Attack {
                     let noted = self.noted.as_ref()?;
                     let wall = match noted.kind {
                         AuditKind::TicketRefused => "5 cryptography",
-                        _ => "1 scope",
+                        _ => "1 type",
                     };
                     return Some(format!("{wall}: {}", noted.detail.as_deref()?));
                 }
-                ErrorKind::Unconfigured => "1 scope: cross-tenant work is off",
+                ErrorKind::Unconfigured => "1 type: cross-tenant work is off",
                 ErrorKind::Misuse if refusal.text.contains("issuer") => {
-                    "1 scope: not of this issuer"
+                    "1 type: not of this issuer"
                 }
-                ErrorKind::Misuse => "2 query: refused before it ran",
+                ErrorKind::Misuse => "2 construction: refused before it ran",
                 ErrorKind::NotFound if refusal.names_a_column => {
                     "3 database: composite foreign key"
                 }
-                ErrorKind::NotFound => "2 query: organization predicate",
+                ErrorKind::NotFound => "2 construction: organization predicate",
                 ErrorKind::Incident if refusal.text.contains("stopped a write") => {
                     "3 database: trigger of the connection"
                 }

@@ -51,6 +51,7 @@ impl DatabaseBuilder {
                 busy_timeout: Duration::from_secs(5),
                 page_cache_kib: 16 * 1024,
                 row_buffer: 64,
+                durable: false,
                 write_wall: true,
                 read_wall: false,
             },
@@ -131,6 +132,15 @@ impl DatabaseBuilder {
         self
     }
 
+    /// Whether every commit waits for the disk (`synchronous=FULL`); off without it.
+    ///
+    /// Off, a loss of power can undo the last commits but never damages the file, and a process
+    /// that ends loses nothing.
+    pub const fn durable_commits(mut self, on: bool) -> Self {
+        self.sqlite.durable = on;
+        self
+    }
+
     /// Turns the second wall's write triggers on or off; on without it.
     ///
     /// # Security
@@ -142,7 +152,8 @@ impl DatabaseBuilder {
     }
 
     /// Checks every statement by the second opinion in release builds too, and lets reading
-    /// connections see the scope's rows alone, through views that shadow the tables.
+    /// connections see the scope's rows alone, through views that shadow the tables. Reads in a
+    /// transaction, and of an in-memory database, run on the writing connection, which has none.
     pub const fn paranoid(mut self, on: bool) -> Self {
         self.settings.paranoid = on;
         self.sqlite.read_wall = on;

@@ -111,7 +111,10 @@ pub(crate) fn reduce(error: &sqlx::Error) -> Fault {
             column: message.rsplit_once('.').map(|(_, column)| column.to_owned()),
             source,
         },
-        1 if message.contains("no such table") || message.contains("no such column") => {
+        1 if message.contains("no such table")
+            || message.contains("no such column")
+            || message.contains("has no column named") =>
+        {
             Fault::Missing {
                 table: message
                     .split_once("no such table: ")

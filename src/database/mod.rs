@@ -163,8 +163,8 @@ impl Database {
 
     /// Begins a transaction in the scope's organization.
     ///
-    /// On SQLite it holds the only write lock until it ends, so keep it short; statements that
-    /// need no transaction meanwhile read through `&db`.
+    /// On SQLite it holds the only write lock until it ends, so keep it short. Reads through `&db`
+    /// go on meanwhile in a file database; an in-memory one has a single connection.
     ///
     /// # Errors
     /// `Denied` for a revoked scope, `Misuse` for a scope of another issuer, `Unavailable` when
@@ -234,7 +234,8 @@ impl Database {
             .map_err(|error| fault::reduce(&error).into_error(None))
     }
 
-    /// Closes the reading connections; statements fail from then on with `Unavailable`.
+    /// Closes the reading connections; statements fail from then on with `Unavailable`. A
+    /// transaction that is open can still end; the writing connection closes with the last clone.
     pub async fn close(&self) {
         self.0.store.close().await;
     }

@@ -1,7 +1,14 @@
 //! SQLite through sqlx: one writing connection, many reading ones, and the second wall.
 
+#![expect(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "the one file in which rendered SQL is declared safe"
+)]
+
 use std::str::FromStr as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
@@ -58,6 +65,7 @@ pub(crate) struct SqliteStore {
     /// None for an in-memory database, which lives in its one connection.
     readers: Option<SqlitePool>,
     acquire_timeout: Duration,
+    closed: AtomicBool,
     /// Whether the file is to have a write-ahead log.
     log_ahead: bool,
     /// Whether the second wall's triggers are on.
@@ -74,6 +82,7 @@ pub(crate) struct SqliteSettings {
     pub(crate) busy_timeout: Duration,
     pub(crate) page_cache_kib: u32,
     pub(crate) row_buffer: usize,
+    pub(crate) durable: bool,
     pub(crate) write_wall: bool,
     pub(crate) read_wall: bool,
 }
@@ -227,7 +236,11 @@ impl SqliteStore {
             .map_err(|_| Error::unconfigured("the database URL is not a SQLite URL"))?
             .foreign_keys(true)
             .busy_timeout(settings.busy_timeout)
-            .synchronous(SqliteSynchronous::Normal)
+            .synchronous(if settings.durable {
+                SqliteSynchronous::Full
+            } else {
+                SqliteSynchronous::Normal
+            })
             .statement_cache_capacity(512)
             .row_buffer_size(settings.row_buffer)
             .pragma("trusted_schema", "OFF")
@@ -277,6 +290,7 @@ impl SqliteStore {
             writer: Arc::new(Mutex::new(Writer { connection, abandoned: false })),
             readers,
             acquire_timeout: settings.acquire_timeout,
+            closed: AtomicBool::new(false),
             log_ahead: !memory && !read_only,
             write_wall: settings.write_wall,
             read_wall: settings.read_wall,
@@ -284,6 +298,9 @@ impl SqliteStore {
     }
 
     pub(crate) async fn write(&self) -> Result<WriterGuard> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Fault::Closed.into_error(None));
+        }
         let waiting = Arc::clone(&self.writer).lock_owned();
         let mut guard = match Arc::clone(&self.writer).try_lock_owned() {
             Ok(guard) => guard,
@@ -315,6 +332,7 @@ impl SqliteStore {
     }
 
     pub(crate) async fn close(&self) {
+        self.closed.store(true, Ordering::Release);
         if let Some(readers) = &self.readers {
             readers.close().await;
         }

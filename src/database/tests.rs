@@ -1,5 +1,7 @@
 //! The second wall alone: SQL without any predicate, on the connections that statements run on.
 
+#![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "SQL of the test's own")]
+
 use sqlx::AssertSqlSafe;
 
 use super::Database;

@@ -100,9 +100,10 @@ impl Transaction {
     /// Whether statements may run: undoes savepoints that were dropped.
     pub(super) async fn ready(&mut self) -> Result<()> {
         self.scope.check()?;
-        if let Some(depth) = self.unwound {
-            self.undo(depth).await?;
-            self.unwound = None;
+        if let Some(depth) = self.unwound.take() {
+            // Where the savepoint has ended already, what it did can no longer be told apart: the
+            // transaction has failed.
+            let _ = self.undo(depth).await;
         }
         if self.state != State::Open {
             if self.state == State::InFlight {

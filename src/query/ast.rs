@@ -228,6 +228,8 @@ pub(crate) struct SelectAst {
     pub(crate) distinct: bool,
     pub(crate) unordered: bool,
     pub(crate) for_update: bool,
+    /// Whether any row will do: the crate's own question whether there is one.
+    pub(crate) probe: bool,
     pub(crate) groups: Vec<ColumnRef>,
     pub(crate) having: Option<Predicate>,
     /// A reference that the base or a joined table does not declare, and the like.
@@ -248,6 +250,7 @@ impl SelectAst {
             distinct: false,
             unordered: false,
             for_update: false,
+            probe: false,
             groups: Vec::new(),
             having: None,
             misuse: None,

@@ -136,16 +136,23 @@ impl<'e> Run<'e> {
     }
 
     /// Whether this actor's statements run here at all.
+    ///
+    /// INVARIANT: from here on a transaction counts as failed until [`landed`](Self::landed):
+    /// a statement that is refused, fails or is dropped leaves nothing but a rollback.
     async fn admit(
         &mut self,
         actor: Actor<'_>,
         access: Access,
         table: &'static TableDefinition,
     ) -> Result<()> {
+        if let Self::Transaction(transaction) = self {
+            transaction.ready().await?;
+            transaction.sent();
+        }
         if let Actor::Scope(scope) = actor {
             self.database().admit(scope)?;
         }
-        match (&mut *self, actor) {
+        match (&*self, actor) {
             (Self::Database(_), _) => {}
             (Self::Transaction(transaction), Actor::Scope(scope)) => {
                 if transaction.scope().organization() != scope.organization() {
@@ -153,7 +160,6 @@ impl<'e> Run<'e> {
                         "the statement's scope is of another organization than the transaction's",
                     ));
                 }
-                transaction.ready().await?;
             }
             (Self::Transaction(_), Actor::Accepted) => {
                 return Err(Error::misuse(
@@ -213,6 +219,21 @@ impl<'e> Run<'e> {
         }
     }
 
+    /// A statement did what it was asked to.
+    const fn landed(&mut self) {
+        if let Self::Transaction(transaction) = self {
+            transaction.landed();
+        }
+    }
+
+    /// A statement was refused before it began.
+    fn refused(&mut self, error: Error) -> Error {
+        if let Self::Transaction(transaction) = self {
+            transaction.failed(&error);
+        }
+        error
+    }
+
     /// The public error of a failed statement; an incident is written down first.
     async fn failed(
         &mut self,
@@ -252,7 +273,10 @@ impl<'e> Run<'e> {
         let outcome = in_time(timeout, rows).await;
         reader.release(&outcome);
         match outcome {
-            Ok(_) => Ok(values),
+            Ok(_) => {
+                self.landed();
+                Ok(values)
+            }
             Err(fault) => Err(self.failed(actor, table, fault).await),
         }
     }
@@ -280,7 +304,10 @@ impl<'e> Run<'e> {
             .transpose()
         });
         match decoded {
-            Ok(value) => Ok(value),
+            Ok(value) => {
+                self.landed();
+                Ok(value)
+            }
             Err(fault) => Err(self.failed(actor, table, fault).await),
         }
     }
@@ -298,6 +325,8 @@ impl<'e> Run<'e> {
             self.admit(actor, Access::Read, table).await?;
             let context = self.read_context(actor);
             let bound = self.judged(render(context, &scope)?, context, actor)?;
+            // Whoever has read enough of a stream drops it: that is no failure.
+            self.landed();
             let mut outcome = Ok(());
             {
                 let mut reader = self.reader(actor).await?;
@@ -362,7 +391,6 @@ impl<'e> Run<'e> {
                 }
             }
             Self::Transaction(transaction) => {
-                transaction.sent();
                 let outcome = sqlite::run(transaction.connection(), bound, &mut each).await;
                 let outcome = match outcome {
                     Err(Fault::Foreign(source)) => {
@@ -372,12 +400,14 @@ impl<'e> Run<'e> {
                     }
                     outcome => outcome,
                 };
-                transaction.landed();
                 outcome
             }
         };
         match outcome {
-            Ok(affected) => Ok((affected, rows)),
+            Ok(affected) => {
+                self.landed();
+                Ok((affected, rows))
+            }
             Err(fault) => Err(self.failed(actor, table, fault).await),
         }
     }
@@ -409,10 +439,7 @@ impl<'e> Run<'e> {
         let batch = Batch { table, ast: &ast, actor, returning };
         let outcome: Result<u64> = match (&mut self, actor) {
             (Self::Transaction(transaction), _) => {
-                transaction.sent();
-                let outcome = batch.insert_in(transaction, &chunks, &mut each).await;
-                transaction.landed();
-                match outcome {
+                match batch.insert_in(transaction, &chunks, &mut each).await {
                     Ok(affected) => Ok(affected),
                     Err(error) => {
                         let error = self.failed(actor, table, Fault::Decode(error)).await;
@@ -439,6 +466,7 @@ impl<'e> Run<'e> {
             }
         };
         let affected = outcome?;
+        self.landed();
         Ok((affected, rows))
     }
 }

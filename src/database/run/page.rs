@@ -4,13 +4,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::read::require_transaction;
-use super::{Actor, Executor};
+use super::{Actor, Executor, Run};
 use crate::crypto::KeyRing;
 use crate::error::{Error, ErrorKind, Result};
 use crate::query::{
     ColumnRef, Cursor, OrderKey, OrderTerm, Output, Page, Paged, Predicate, Reach, Renderer,
     SelectAst, Sources, add_filter, order_terms,
 };
+use crate::scope::TenantScope;
 use crate::table::{Dialect, TableDefinition, Value};
 
 /// What a page cursor is sealed for.
@@ -24,37 +25,11 @@ impl<S: Sources> Paged<'_, S> {
     /// organization or query; `Unconfigured` for a file database without cursor keys; otherwise as
     /// for [`Select::fetch_all`](crate::query::Select::fetch_all).
     pub async fn fetch<'e>(self, executor: impl Executor<'e>) -> Result<Page<S>> {
-        let run = executor.lower();
+        let mut run = executor.lower();
         let (scope, mut ast) = (self.select.scope, self.select.ast);
-        require_transaction(&run, ast.for_update)?;
-        if self.rows == 0 {
-            return Err(Error::invalid("a page has at least one row"));
-        }
-        if ast.unordered || ast.limit.is_some() || ast.offset.is_some() {
-            return Err(Error::misuse("a page has its own order and limit"));
-        }
-        // A refused scope learns nothing of its cursor.
-        run.database().admit(scope)?;
-        let keys = run.database().cursor_keys()?.clone();
-        let terms = order_terms(&ast, None)?;
-        let columns = page_columns(&ast, &terms)?;
-        let schema = run.database().schema();
-        let shape = Renderer::new(Dialect::Sqlite, schema, Reach::Scope(scope), "")
-            .select(&ast, Output::Rows)?;
-        let mut bound_to = scope.organization().encoded().into_bytes();
-        bound_to.push(0);
-        bound_to.extend_from_slice(shape.sql.as_str().as_bytes());
-        if let Some(cursor) = &self.cursor {
-            let values = open_cursor(&keys, &bound_to, cursor, columns.len())?;
-            let boundary = columns
-                .iter()
-                .zip(values)
-                .map(|((column, descending, _), value)| (*column, *descending, value));
-            let after = Predicate::After(boundary.collect());
-            add_filter(&mut ast.filter, after);
-        }
         let wanted = usize::try_from(self.rows).unwrap_or(usize::MAX);
-        ast.limit = Some(u64::from(self.rows) + 1);
+        let bounds = Bounds::of(&run, scope, &mut ast, self.cursor.as_ref(), self.rows);
+        let Bounds { keys, columns, bound_to } = bounds.map_err(|error| run.refused(error))?;
         let mut last = Vec::new();
         let mut read = 0;
         let mut rows = run
@@ -80,6 +55,53 @@ impl<S: Sources> Paged<'_, S> {
             None
         };
         Ok(Page { rows, next })
+    }
+}
+
+/// Where a page begins, and what its cursor is bound to.
+struct Bounds {
+    keys: KeyRing,
+    columns: Vec<(ColumnRef, bool, usize)>,
+    bound_to: Vec<u8>,
+}
+
+impl Bounds {
+    /// Adds the boundary and the limit to the read.
+    fn of(
+        run: &Run<'_>,
+        scope: &TenantScope,
+        ast: &mut SelectAst,
+        cursor: Option<&Cursor>,
+        rows: u32,
+    ) -> Result<Self> {
+        require_transaction(run, ast.for_update)?;
+        if rows == 0 {
+            return Err(Error::invalid("a page has at least one row"));
+        }
+        if ast.unordered || ast.limit.is_some() || ast.offset.is_some() {
+            return Err(Error::misuse("a page has its own order and limit"));
+        }
+        // A refused scope learns nothing of its cursor.
+        run.database().admit(scope)?;
+        let keys = run.database().cursor_keys()?.clone();
+        let terms = order_terms(ast, None)?;
+        let columns = page_columns(ast, &terms)?;
+        let schema = run.database().schema();
+        let shape = Renderer::new(Dialect::Sqlite, schema, Reach::Scope(scope), "")
+            .select(ast, Output::Rows)?;
+        let mut bound_to = scope.organization().encoded().into_bytes();
+        bound_to.push(0);
+        bound_to.extend_from_slice(shape.sql.as_str().as_bytes());
+        if let Some(cursor) = cursor {
+            let values = open_cursor(&keys, &bound_to, cursor, columns.len())?;
+            let boundary = columns
+                .iter()
+                .zip(values)
+                .map(|((column, descending, _), value)| (*column, *descending, value));
+            add_filter(&mut ast.filter, Predicate::After(boundary.collect()));
+        }
+        ast.limit = Some(u64::from(rows) + 1);
+        Ok(Self { keys, columns, bound_to })
     }
 }
 

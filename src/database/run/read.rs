@@ -13,9 +13,7 @@ use crate::table::{Dialect, RowReader, Table, TableDefinition};
 
 /// The first row of an ordered read is a read of one row.
 fn first_of(mut ast: SelectAst) -> SelectAst {
-    if !ast.unordered {
-        ast.limit = Some(ast.limit.map_or(1, |limit| limit.min(1)));
-    }
+    ast.limit = Some(ast.limit.map_or(1, |limit| limit.min(1)));
     ast
 }
 

@@ -158,6 +158,18 @@ impl<T: TenantTable, R> Returning<Update<'_, T, R>> {
             update::<T, _>(executor.lower(), actor, &statement.ast, true, keyed::<T>).await?;
         Ok(by_key(rows))
     }
+
+    /// Updates the rows and reads one; the first by key where there are several.
+    ///
+    /// # Errors
+    /// `NotFound` where there is no such row; otherwise as for [`Update::execute`](crate::query::Update::execute).
+    pub async fn fetch_one<'e>(self, executor: impl Executor<'e>) -> Result<T> {
+        self.fetch_all(executor)
+            .await?
+            .into_iter()
+            .next()
+            .ok_or_else(|| Error::row_not_found(T::definition().name()))
+    }
 }
 
 impl<T: TenantTable, R> Delete<'_, T, R> {
@@ -191,6 +203,18 @@ impl<T: TenantTable, R> Returning<Delete<'_, T, R>> {
             delete::<T, _>(executor.lower(), actor, statement.filter.as_ref(), true, keyed::<T>)
                 .await?;
         Ok(by_key(rows))
+    }
+
+    /// Deletes the rows and reads one; the first by key where there are several.
+    ///
+    /// # Errors
+    /// `NotFound` where there is no such row; otherwise as for [`Delete::execute`](crate::query::Delete::execute).
+    pub async fn fetch_one<'e>(self, executor: impl Executor<'e>) -> Result<T> {
+        self.fetch_all(executor)
+            .await?
+            .into_iter()
+            .next()
+            .ok_or_else(|| Error::row_not_found(T::definition().name()))
     }
 }
 

@@ -162,7 +162,9 @@ impl Renderer<'_> {
         self.sql.push_str(" IN (");
         // The list is padded to a power of two with its last value: lists of all lengths share a
         // few shapes, and each shape is prepared once.
-        let padded = items.len().next_power_of_two().min(MAX_BINDS.max(items.len()));
+        // Near the store's limit a list stands as long as it is.
+        let padded = items.len().next_power_of_two();
+        let padded = if padded > MAX_BINDS / 2 { items.len() } else { padded };
         for index in 0..padded {
             if index > 0 {
                 self.sql.push_str(", ");

@@ -78,6 +78,7 @@ impl Renderer<'_> {
         let mut ast = ast.clone();
         ast.order.clear();
         ast.unordered = true;
+        ast.probe = true;
         ast.limit = Some(1);
         self.counted(&ast)
     }
@@ -104,6 +105,11 @@ impl Renderer<'_> {
     ) -> Result<Frame> {
         if let Some(misuse) = ast.misuse {
             return Err(Error::misuse(misuse));
+        }
+        let reads_rows =
+            matches!(output, SelectOutput::Top(Output::Rows | Output::Columns(_)));
+        if ast.for_update && (!reads_rows || ast.distinct) {
+            return Err(Error::misuse("`for_update` locks the rows that a statement reads one by one"));
         }
         if ast.joins.len() > 3 {
             return Err(Error::misuse("a statement joins at most four tables"));
@@ -403,12 +409,13 @@ impl Renderer<'_> {
     }
 
     pub(super) fn limit(&mut self, ast: &SelectAst) -> Result<()> {
-        if ast.unordered && (ast.limit.is_some_and(|limit| limit > 1) || ast.offset.is_some()) {
+        let limited = ast.limit.is_some() || ast.offset.is_some();
+        if ast.unordered && limited && !ast.probe {
             return Err(Error::misuse(
                 "`limit` and `offset` need an order: which rows they keep would depend on the store",
             ));
         }
-        if ast.limit.is_none() && ast.offset.is_none() {
+        if !limited {
             return Ok(());
         }
         let bound = |rows: u64| {

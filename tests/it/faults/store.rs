@@ -450,31 +450,6 @@ async fn a_read_that_takes_too_long_is_unavailable_and_fails_its_transaction() {
     assert_eq!(tx.commit().await.unwrap_err().kind(), ErrorKind::Misuse);
 }
 
-/// The setting says "one statement", and writes are statements.
-#[tokio::test]
-async fn a_write_that_takes_too_long_is_unavailable() {
-    let w = world_with(|builder| builder.statement_timeout(None)).await;
-    let many = (0..60_000).map(|id| line(10, 1_000 + id, 1));
-    Line::insert_many(&w.a, many).execute(&w.db).await.unwrap();
-    w.db.close().await;
-    let db = builder(&w.issuer)
-        .statement_timeout(Some(Duration::from_millis(2)))
-        .connect(&url(&w.path), schema())
-        .await
-        .unwrap();
-    let update =
-        Line::update(&w.a).set(order_lines::quantity, order_lines::quantity.add(1)).all_rows();
-    let started = Instant::now();
-    let error = update.execute(&db).await.expect_err("60,000 rows were updated within 2 ms");
-    assert_eq!(error.kind(), ErrorKind::Unavailable, "after {:?}", started.elapsed());
-    let outcome = Line::select(&w.a)
-        .filter(order_lines::n.ge(1_000))
-        .columns(order_lines::quantity)
-        .distinct();
-    let db = builder(&w.issuer).connect(&url(&w.path), schema()).await.unwrap();
-    assert_eq!(outcome.fetch_all(&db).await.unwrap().len(), 1, "half of the rows were updated");
-}
-
 #[tokio::test]
 async fn databases_in_memory_share_nothing() {
     let (_, issuer) = people();
