@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 use super::ast::{AggregateRef, ColumnRef, Function, Op, Predicate, SelectAst, Term};
 use super::predicate::{Argument, Filter, reference};
 use super::select::OrderBy;
-use super::sources::{Sources, Within};
+use super::sources::{Absent, Sources, Within};
 use crate::error::Result;
 use crate::scope::TenantScope;
 use crate::table::{
@@ -212,7 +212,7 @@ aggregate_tuples!(A VA IA 0, B VB IB 1, C VC IC 2, D VD ID 3, E VE IE 4);
 aggregate_tuples!(A VA IA 0, B VB IB 1, C VC IC 2, D VD ID 3, E VE IE 4, F VF IF 5);
 
 pub(crate) type ReadAggregates<O> = fn(&mut RowReader<'_>, &[AggregateRef]) -> Result<O>;
-pub(crate) type ReadColumns<O> = fn(&mut RowReader<'_>, [bool; 4], &[ColumnRef]) -> Result<O>;
+pub(crate) type ReadColumns<O> = fn(&mut RowReader<'_>, Absent, &[ColumnRef]) -> Result<O>;
 
 /// Aggregates over all rows of a read.
 #[must_use = "a query does nothing until it is run: `.fetch_one(&db).await?`"]

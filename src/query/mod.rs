@@ -52,7 +52,7 @@ pub(crate) use ast::{ColumnRef, OrderKey, OrderTerm, Predicate, SelectAst, Term}
 pub(crate) use insert::InsertAst;
 pub(crate) use predicate::reference;
 pub(crate) use prepare::unbound;
-pub(crate) use render::{Bind, MAX_BINDS, Output, Reach, Rendered, Renderer, Sql, order_terms};
+pub(crate) use render::{Bind, Conflict, MAX_BINDS, Output, Reach, Rendered, Renderer, Sql, order_terms};
 pub(crate) use write::{UpdateAst, add_filter, key_predicate, name_rows};
 
 /// Text that a person typed, so that nothing in it is a wildcard of

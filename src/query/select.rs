@@ -248,7 +248,11 @@ impl<'s, S: Sources> Select<'s, S> {
     where
         C: Columns<S, I>,
     {
-        Grouped::new(self.scope, self.ast, columns.columns(), C::read)
+        let mut ast = self.ast;
+        if ast.limit.is_some() || ast.offset.is_some() {
+            ast.misuse = Some("a limit before `group_by` is of rows: limit the groups after it");
+        }
+        Grouped::new(self.scope, ast, columns.columns(), C::read)
     }
 }
 

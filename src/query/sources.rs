@@ -158,7 +158,7 @@ pub trait OneOf<S, I>: Occurrence {
     #[doc(hidden)]
     fn read<V: ColumnValue>(
         row: &mut RowReader<'_>,
-        absent: bool,
+        absent: Option<bool>,
         table: &'static TableDefinition,
         position: u16,
     ) -> Result<Self::Read<V>>;
@@ -187,7 +187,7 @@ macro_rules! inner {
             const INDEX: u8 = <$index as Position>::INDEX;
             fn read<V: ColumnValue>(
                 row: &mut RowReader<'_>,
-                _: bool,
+                _: Option<bool>,
                 table: &'static TableDefinition,
                 position: u16,
             ) -> Result<V> {
@@ -207,10 +207,16 @@ macro_rules! outer {
             const INDEX: u8 = <$index as Position>::INDEX;
             fn read<V: ColumnValue>(
                 row: &mut RowReader<'_>,
-                absent: bool,
+                absent: Option<bool>,
                 table: &'static TableDefinition,
                 position: u16,
             ) -> Result<Option<V>> {
+                // In a group nobody says whether the row is absent: there a NULL in a column
+                // that has none says so.
+                let absent = match absent {
+                    Some(absent) => absent,
+                    None => !V::NULLABLE && row.next_is_null()?,
+                };
                 if absent {
                     row.skip(1);
                     return Ok(None);
@@ -265,6 +271,9 @@ several!(A IA, B IB, C IC, D ID);
 several!(A IA, B IB, C IC, D ID, E IE);
 several!(A IA, B IB, C IC, D ID, E IE, F IF);
 
+/// Which tables of a row are absent, where the witnesses say so.
+pub(crate) type Absent = Option<[bool; 4]>;
+
 /// Columns that a statement reads instead of whole rows: one column, or a tuple of up to eight.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a column, or a tuple of columns, of the tables that this statement reads",
@@ -279,20 +288,20 @@ pub trait Columns<S, I> {
     #[doc(hidden)]
     fn read(
         row: &mut RowReader<'_>,
-        absent: [bool; 4],
+        absent: Absent,
         columns: &[ColumnRef],
     ) -> Result<Self::Output>;
 }
 
 fn read_one<S, I, T: OneOf<S, I>, C: ColumnKind>(
     row: &mut RowReader<'_>,
-    absent: [bool; 4],
+    absent: Absent,
     column: Option<&ColumnRef>,
 ) -> Result<T::Read<C::Value>> {
     let Some(column) = column else {
         return Err(crate::Error::internal("a projection lost a column"));
     };
-    let absent = absent.get(usize::from(T::INDEX)).copied().unwrap_or(false);
+    let absent = absent.and_then(|absent| absent.get(usize::from(T::INDEX)).copied());
     T::read::<C::Value>(row, absent, column.table, column.position)
 }
 
@@ -305,7 +314,7 @@ impl<S, I, T: OneOf<S, I>, C: ColumnKind> Columns<S, I> for Column<T, C> {
 
     fn read(
         row: &mut RowReader<'_>,
-        absent: [bool; 4],
+        absent: Absent,
         columns: &[ColumnRef],
     ) -> Result<Self::Output> {
         read_one::<S, I, T, C>(row, absent, columns.first())
@@ -326,7 +335,7 @@ macro_rules! column_tuples {
 
             fn read(
                 row: &mut RowReader<'_>,
-                absent: [bool; 4],
+                absent: Absent,
                 columns: &[ColumnRef],
             ) -> Result<Self::Output> {
                 Ok(($(read_one::<S, $index, $table, $kind>(row, absent, columns.get($at))?,)*))

@@ -214,6 +214,10 @@ impl<'r> RowReader<'r> {
         self.at += columns;
     }
 
+    pub(crate) fn next_is_null(&self) -> Result<bool> {
+        self.is_null(self.at)
+    }
+
     pub(crate) fn skip_null(&mut self) -> Result<bool> {
         let null = self.is_null(self.at)?;
         if null {

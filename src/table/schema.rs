@@ -34,7 +34,8 @@ pub struct Schema {
 pub(crate) struct RegisteredTable {
     pub(crate) definition: &'static TableDefinition,
     pub(crate) select_list: String,
-    pub(crate) find_sql: OnceLock<std::sync::Arc<str>>,
+    /// The read by key, without and with a prologue in front.
+    pub(crate) find_sql: [OnceLock<std::sync::Arc<str>>; 2],
     pub(crate) insert_sql: OnceLock<std::sync::Arc<str>>,
 }
 
@@ -87,7 +88,7 @@ impl Schema {
         self.tables.push(RegisteredTable {
             definition,
             select_list: select_list(definition),
-            find_sql: OnceLock::new(),
+            find_sql: [OnceLock::new(), OnceLock::new()],
             insert_sql: OnceLock::new(),
         });
         self

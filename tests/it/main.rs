@@ -13,4 +13,5 @@ mod contract;
 mod example;
 mod faults;
 mod leaks;
+mod oracle;
 mod ui;

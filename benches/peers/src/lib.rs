@@ -7,4 +7,5 @@ pub mod build;
 pub mod measure;
 pub mod rows;
 pub mod sea;
+pub mod ways;
 pub mod world;

@@ -173,11 +173,13 @@ impl<T: Table> Find<'_, T> {
 pub(super) fn find<T: Table>(context: Context<'_>, find: &Find<'_, T>) -> Result<Rendered> {
     let table = T::definition();
     let (_, registered) = context.schema.registered(table)?;
-    let sql = match registered.find_sql.get() {
+    let [plain, walled] = &registered.find_sql;
+    let known = if context.prologue.is_empty() { plain } else { walled };
+    let sql = match known.get() {
         Some(sql) => Arc::clone(sql),
         None => {
             let sql = Arc::from(context.renderer(Reach::Scope(find.scope)).find(table)?);
-            Arc::clone(registered.find_sql.get_or_init(|| sql))
+            Arc::clone(known.get_or_init(|| sql))
         }
     };
     let mut binds = Vec::with_capacity(6);
@@ -262,7 +264,7 @@ impl<S: Sources, C: Columns<S, I>, I> Projection<'_, S, C, I> {
             |context| context.renderer(Reach::Scope(scope)).select(&ast, Output::Columns(&columns)),
             |row| {
                 let absent = S::witness(row)?;
-                C::read(row, absent, &columns)
+                C::read(row, Some(absent), &columns)
             },
         )
         .await
@@ -285,7 +287,7 @@ impl<S: Sources, C: Columns<S, I>, I> Projection<'_, S, C, I> {
             |context| context.renderer(Reach::Scope(scope)).select(&ast, Output::Columns(&columns)),
             |row| {
                 let absent = S::witness(row)?;
-                C::read(row, absent, &columns)
+                C::read(row, Some(absent), &columns)
             },
         )
         .await
@@ -348,8 +350,7 @@ impl<S: Sources, G: Send, O: Send> GroupedAggregates<'_, S, G, O> {
                 },
                 |row| {
                     aggregate_witnesses(row, &tables)?;
-                    // A group of an absent row is read as its NULL columns.
-                    let group = read_group(row, [false; 4], &ast.groups)?;
+                    let group = read_group(row, None, &ast.groups)?;
                     Ok((group, read(row, &aggregates)?))
                 },
             )

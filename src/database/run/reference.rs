@@ -4,13 +4,13 @@ use super::Actor;
 use crate::database::fault::{Fault, Faulty, StoreError};
 use crate::database::sqlite;
 use crate::error::Error;
-use crate::query::{Bind, ColumnRef, Reach, Renderer, Sql, Term};
+use crate::query::{Bind, ColumnRef, Conflict, Reach, Renderer, Sql, Term};
 use crate::table::{ColumnDefinition, Dialect, Schema, TableDefinition, Value};
 
 /// What a write wanted, to explain a broken reference.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Written<'a> {
-    Row(&'static TableDefinition, &'a [Value]),
+    Row(&'static TableDefinition, &'a [Value], Option<&'a Conflict>),
     Set(&'static TableDefinition, &'a [(ColumnRef, Term)]),
     Deleted,
 }
@@ -18,13 +18,19 @@ pub(crate) enum Written<'a> {
 impl<'a> Written<'a> {
     fn value(&self, position: u16) -> Option<&'a Value> {
         match self {
-            Self::Row(_, values) => values.get(usize::from(position)),
+            Self::Row(_, values, _) => values.get(usize::from(position)),
             Self::Set(_, set) => set.iter().find_map(|(column, term)| match term {
                 Term::Value(value) if column.position == position => Some(value),
                 _ => None,
             }),
             Self::Deleted => None,
         }
+    }
+
+    fn updates_a_part_of(&self, columns: &[u16]) -> bool {
+        let Self::Row(_, _, Some(conflict)) = self else { return false };
+        let updated = columns.iter().filter(|at| conflict.update.contains(at)).count();
+        updated > 0 && updated < columns.len()
     }
 
     fn sets(&self, position: u16) -> bool {
@@ -46,7 +52,7 @@ pub(super) async fn explain(
     source: StoreError,
 ) -> Fault {
     let table = match written {
-        Written::Row(table, _) | Written::Set(table, _) => table,
+        Written::Row(table, ..) | Written::Set(table, _) => table,
         Written::Deleted => return Fault::Foreign(source),
     };
     let mut suspects = Vec::new();
@@ -63,6 +69,12 @@ pub(super) async fn explain(
             .map(ColumnDefinition::name)
             .collect();
         let names = names.join(", ");
+        // An upsert that takes over a part of a reference mixes what was proposed with what is
+        // stored.
+        if written.updates_a_part_of(reference.columns()) {
+            suspects.push(names);
+            continue;
+        }
         match values {
             Some(values) if values.iter().any(|value| **value == Value::Null) => {}
             Some(values) => {

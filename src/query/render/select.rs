@@ -24,7 +24,7 @@ pub(super) enum SubqueryOutput {
     Witnesses,
 }
 
-impl<'a> SelectOutput<'a> {
+impl SelectOutput<'_> {
     /// Rows that are read are ordered; a subquery only where a limit makes the order matter.
     pub(super) fn ordered(self, ast: &SelectAst) -> bool {
         match self {
@@ -34,9 +34,11 @@ impl<'a> SelectOutput<'a> {
         }
     }
 
-    pub(super) fn distinct_columns(self, ast: &SelectAst) -> Option<&'a [ColumnRef]> {
+    /// The columns that make up a row of a distinct read.
+    pub(super) fn distinct_columns(self, ast: &SelectAst) -> Option<Vec<ColumnRef>> {
         match self {
-            Self::Top(Output::Columns(columns)) if ast.distinct => Some(columns),
+            Self::Top(Output::Columns(columns)) if ast.distinct => Some(columns.to_vec()),
+            Self::Sub(SubqueryOutput::Column(column)) if ast.distinct => Some(vec![column]),
             _ => None,
         }
     }
@@ -129,9 +131,18 @@ impl Renderer<'_> {
         self.select_conditions(ast, &frame, output)?;
         self.groups(ast, &frame)?;
         if output.ordered(ast) {
-            self.order(&frame, &order_terms(ast, output.distinct_columns(ast))?)?;
+            self.order(&frame, &order_terms(ast, output.distinct_columns(ast).as_deref())?)?;
         }
         self.limit(ast)?;
+        if matches!(output, SelectOutput::Sub(SubqueryOutput::One(_)))
+            && ast.limit.is_none()
+            && ast.offset.is_none()
+        {
+            // SQLite 3.51.3 turns EXISTS into a join that repeats the outer row for each match
+            // where the outer query has an OFFSET. A limit inside keeps it from that.
+            self.sql.push_str(" LIMIT ");
+            self.bind(Bind::Value(Value::I64(1)));
+        }
         if ast.for_update && self.dialect == Dialect::Postgres {
             self.sql.push_str(" FOR UPDATE");
         }

@@ -44,8 +44,9 @@ impl Seen {
 /// A statement's outcome: what is seen, and whether it fails its transaction.
 type Outcome = Result<Seen, (ErrorKind, bool)>;
 
+/// Refused before it ran, or a row that is not there: only the latter lets a transaction go on.
 const fn refused<T>(kind: ErrorKind) -> Result<T, (ErrorKind, bool)> {
-    Err((kind, false))
+    Err((kind, !matches!(kind, ErrorKind::NotFound)))
 }
 
 const fn failed<T>(kind: ErrorKind) -> Result<T, (ErrorKind, bool)> {

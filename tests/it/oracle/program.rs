@@ -635,10 +635,7 @@ impl Generator {
         if limited {
             self.clause(Clause::SubqueryLimit);
             sub.limit = Some(self.random.below(3) as u64);
-            // SQLite 3.51.3 counts a row of EXISTS once for each match under OFFSET (upstream defect).
-            if !sub.filter.as_ref().is_some_and(F::mentions_exists) {
-                sub.offset = self.random.one_in(3).then(|| self.random.below(2) as u64);
-            }
+            sub.offset = self.random.one_in(3).then(|| self.random.below(2) as u64);
             if self.random.one_in(2) {
                 sub.order.push((self.column(tab), self.random.one_in(2)));
             }
@@ -726,8 +723,6 @@ impl Generator {
         });
         let at = self.random.one_in(2) || matches!(from, From::Join(Shape::SelfInner | Shape::SelfLeft));
         let conds = self.conds(from, slot);
-        // The same defect of SQLite as in `sub`.
-        let offset = offset.filter(|_| !conds.iter().any(Cond::mentions_exists));
         Read { from, conds, order, limit, offset, unordered: false, for_update: false, at }
     }
 

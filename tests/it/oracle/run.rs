@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tenantry::database::Transaction;
 use tenantry::query::Cursor;
-use tenantry::{Error, ErrorKind, Result};
+use tenantry::{Error, Result};
 
 use super::lower::{self, Cx, Ex, Way};
 use super::model::{Model, Seen};
@@ -246,32 +246,12 @@ fn differ(name: &str, a: &Outcome, b: &Outcome) -> Option<Failure> {
     })
 }
 
-/// Deviations from the model that are known defects: counted and printed, and the rest of the
-/// program is not compared with the model any more. Take an arm away when its defect is mended.
-fn known(ours: &[Seen], real: &[Seen]) -> Option<&'static str> {
-    let (ours, real) = ours.iter().zip(real).find(|(ours, real)| !ours.agrees(real))?;
-    match (ours, real) {
-        (_, Seen::Error(ErrorKind::Corrupt, text)) if text.contains("another storage class") => {
-            Some("group_by of a NOT NULL column of an outer table is Corrupt over absent rows")
-        }
-        (Seen::Error(ErrorKind::NotFound, _), Seen::Error(ErrorKind::Conflict, _))
-        | (Seen::Error(ErrorKind::Conflict, _), Seen::Error(ErrorKind::NotFound, _)) => {
-            Some("a broken reference is explained by what was proposed, not by what was stored")
-        }
-        _ => None,
-    }
-}
-
-fn against_model(program: &Program, outcome: &Outcome, excused: &mut BTreeMap<&'static str, u64>) -> Option<Failure> {
+fn against_model(program: &Program, outcome: &Outcome) -> Option<Failure> {
     let mut model = Model::new();
     for (turn, (step, real)) in program.turns.iter().zip(&outcome.seen).enumerate() {
         let ours = model.operation(&step.ours, real);
         let agree = ours.len() == real.len() && ours.iter().zip(real).all(|(ours, real)| ours.agrees(real));
         if !agree {
-            if let Some(name) = known(&ours, real) {
-                *excused.entry(name).or_default() += 1;
-                return None;
-            }
             return Some(Failure { turn: Some(turn), what: format!("model:\n  model: {ours:?}\n  store: {real:?}") });
         }
     }
@@ -310,7 +290,7 @@ fn one_text(program: &Program, outcome: &Outcome) -> Option<Failure> {
 }
 
 /// Runs a program under every oracle.
-async fn judge(program: &Program, met: &mut BTreeMap<Feature, u64>, excused: &mut BTreeMap<&'static str, u64>) -> Option<Failure> {
+async fn judge(program: &Program, met: &mut BTreeMap<Feature, u64>) -> Option<Failure> {
     let alone = run(Place::Memory, program, Others::Nothing).await;
     for seen in alone.seen.iter().flatten() {
         if let Seen::Error(kind, text) = seen {
@@ -324,7 +304,7 @@ async fn judge(program: &Program, met: &mut BTreeMap<Feature, u64>, excused: &mu
             }
         }
     }
-    if let Some(failure) = against_model(program, &alone, excused).or_else(|| one_text(program, &alone)) {
+    if let Some(failure) = against_model(program, &alone).or_else(|| one_text(program, &alone)) {
         return Some(failure);
     }
     let idle = run(Place::Memory, program, Others::Idle).await;
@@ -351,7 +331,7 @@ async fn shrunk(program: &Program, failure: &Failure) -> (Program, Failure) {
         while at < program.turns.len() {
             let mut fewer = program.clone();
             fewer.turns.drain(at..(at + size).min(fewer.turns.len()));
-            match judge(&fewer, &mut BTreeMap::new(), &mut BTreeMap::new()).await {
+            match judge(&fewer, &mut BTreeMap::new()).await {
                 Some(again) if oracle(&again) == oracle(&failure) => (program, failure) = (fewer, again),
                 _ => at += size,
             }
@@ -362,7 +342,7 @@ async fn shrunk(program: &Program, failure: &Failure) -> (Program, Failure) {
         for other in (0..program.turns[at].others.len()).rev() {
             let mut fewer = program.clone();
             fewer.turns[at].others.remove(other);
-            if let Some(again) = judge(&fewer, &mut BTreeMap::new(), &mut BTreeMap::new()).await
+            if let Some(again) = judge(&fewer, &mut BTreeMap::new()).await
                 && oracle(&again) == oracle(&failure)
             {
                 (program, failure) = (fewer, again);
@@ -438,7 +418,6 @@ fn a_program_observes_the_same_whatever_others_hold() {
     let uses = Mutex::new(BTreeMap::<Feature, u64>::new());
     let failures = Mutex::new(Vec::new());
     let logs = Mutex::new(String::new());
-    let defects = Mutex::new(BTreeMap::<&'static str, u64>::new());
     std::thread::scope(|threads| {
         for _ in 0..2 {
             threads.spawn(|| {
@@ -446,7 +425,6 @@ fn a_program_observes_the_same_whatever_others_hold() {
                 let _guard = tracing::subscriber::set_default(captured.clone());
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 let mut local = BTreeMap::<Feature, u64>::new();
-                let mut excused = BTreeMap::new();
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     if number >= programs || stop.load(Ordering::Relaxed) {
@@ -461,7 +439,7 @@ fn a_program_observes_the_same_whatever_others_hold() {
                         *local.entry(feature).or_default() += 1;
                     }
                     statements.fetch_add(program.turns.len(), Ordering::Relaxed);
-                    let failure = runtime.block_on(judge(&program, &mut local, &mut excused));
+                    let failure = runtime.block_on(judge(&program, &mut local));
                     if let Some(failure) = failure {
                         let (program, failure) = runtime.block_on(shrunk(&program, &failure));
                         let mut failures = failures.lock().unwrap();
@@ -475,9 +453,6 @@ fn a_program_observes_the_same_whatever_others_hold() {
                 for (feature, count) in local {
                     *uses.entry(feature).or_default() += count;
                 }
-                for (name, count) in excused {
-                    *defects.lock().unwrap().entry(name).or_insert(0) += count;
-                }
                 logs.lock().unwrap().push_str(&captured.0.lock().unwrap());
             });
         }
@@ -488,9 +463,6 @@ fn a_program_observes_the_same_whatever_others_hold() {
     }
     assert!(failures.is_empty(), "{} programs failed; the scripts stand above", failures.len());
     assert!(!logs.into_inner().unwrap().contains(MARK), "a log holds another organization's value");
-    for (name, count) in defects.into_inner().unwrap() {
-        println!("KNOWN DEFECT, {count} programs: {name}");
-    }
     let uses = uses.into_inner().unwrap();
     let mut unused = Vec::new();
     println!("{:<44} {:>8}", "feature", "uses");
