@@ -48,11 +48,13 @@ pub use select::{
 pub use sources::{Append, Columns, Member, OneOf, Outer, Sources, Within};
 pub use write::{Delete, NamesRows, Restricted, Unrestricted, Update, UpdateDraft};
 
-pub(crate) use ast::{ColumnRef, OrderKey, OrderTerm, Predicate, SelectAst, Term};
+pub(crate) use ast::{ColumnRef, Op, OrderKey, OrderTerm, Predicate, SelectAst, Term};
 pub(crate) use insert::InsertAst;
 pub(crate) use predicate::reference;
 pub(crate) use prepare::unbound;
-pub(crate) use render::{Bind, Conflict, MAX_BINDS, Output, Reach, Rendered, Renderer, Sql, order_terms};
+pub(crate) use render::{
+    Bind, Conflict, MAX_BINDS, Output, Reach, Rendered, Renderer, Sql, order_terms,
+};
 pub(crate) use write::{UpdateAst, add_filter, key_predicate, name_rows};
 
 /// Text that a person typed, so that nothing in it is a wildcard of

@@ -286,11 +286,8 @@ pub trait Columns<S, I> {
     #[doc(hidden)]
     fn columns(&self) -> Vec<ColumnRef>;
     #[doc(hidden)]
-    fn read(
-        row: &mut RowReader<'_>,
-        absent: Absent,
-        columns: &[ColumnRef],
-    ) -> Result<Self::Output>;
+    fn read(row: &mut RowReader<'_>, absent: Absent, columns: &[ColumnRef])
+    -> Result<Self::Output>;
 }
 
 fn read_one<S, I, T: OneOf<S, I>, C: ColumnKind>(

@@ -89,11 +89,8 @@ impl Batch<'_> {
     ) -> Error {
         let fault = match fault {
             Fault::Foreign(source) => {
-                let written = Written::Row(
-                    self.table,
-                    self.values(row, 1),
-                    self.ast.conflict.as_ref(),
-                );
+                let written =
+                    Written::Row(self.table, self.values(row, 1), self.ast.conflict.as_ref());
                 explain(connection, schema, self.actor, written, source).await
             }
             fault => fault,

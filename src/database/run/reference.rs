@@ -4,7 +4,9 @@ use super::Actor;
 use crate::database::fault::{Fault, Faulty, StoreError};
 use crate::database::sqlite;
 use crate::error::Error;
-use crate::query::{Bind, ColumnRef, Conflict, Reach, Renderer, Sql, Term};
+use crate::query::{
+    Bind, ColumnRef, Conflict, Op, Output, Predicate, Reach, Renderer, SelectAst, Sql, Term,
+};
 use crate::table::{ColumnDefinition, Dialect, Schema, TableDefinition, Value};
 
 /// What a write wanted, to explain a broken reference.
@@ -25,12 +27,6 @@ impl<'a> Written<'a> {
             }),
             Self::Deleted => None,
         }
-    }
-
-    fn updates_a_part_of(&self, columns: &[u16]) -> bool {
-        let Self::Row(_, _, Some(conflict)) = self else { return false };
-        let updated = columns.iter().filter(|at| conflict.update.contains(at)).count();
-        updated > 0 && updated < columns.len()
     }
 
     fn sets(&self, position: u16) -> bool {
@@ -55,9 +51,17 @@ pub(super) async fn explain(
         Written::Row(table, ..) | Written::Set(table, _) => table,
         Written::Deleted => return Fault::Foreign(source),
     };
+    let updated = match updated_row(connection, schema, actor, written).await {
+        Ok(updated) => updated,
+        Err(fault) => return fault,
+    };
     let mut suspects = Vec::new();
     for reference in table.references() {
-        if !reference.columns().iter().any(|at| written.sets(*at)) {
+        let sets = |at: &u16| match updated {
+            Some(conflict) => conflict.update.contains(at),
+            None => written.sets(*at),
+        };
+        if !reference.columns().iter().any(sets) {
             continue;
         }
         let values: Option<Vec<&Value>> =
@@ -71,7 +75,7 @@ pub(super) async fn explain(
         let names = names.join(", ");
         // An upsert that takes over a part of a reference mixes what was proposed with what is
         // stored.
-        if written.updates_a_part_of(reference.columns()) {
+        if updated.is_some() && !reference.columns().iter().all(sets) {
             suspects.push(names);
             continue;
         }
@@ -91,6 +95,27 @@ pub(super) async fn explain(
         return Fault::Foreign(source);
     }
     missing_parent(table, suspects.join(", "), source)
+}
+
+/// What an upsert does where it meets a row: its conflict clause, if that row exists.
+async fn updated_row<'w>(
+    connection: &mut sqlx::SqliteConnection,
+    schema: &Schema,
+    actor: Actor<'_>,
+    written: Written<'w>,
+) -> Faulty<Option<&'w Conflict>> {
+    let Written::Row(table, values, Some(conflict)) = written else { return Ok(None) };
+    let mut ast = SelectAst::new(table);
+    let target = conflict.target.iter().filter_map(|position| {
+        let column = ColumnRef { table, position: *position, occurrence: None };
+        let value = values.get(usize::from(*position))?.clone();
+        Some(Predicate::Compare(column, Op::Eq, Term::Value(value)))
+    });
+    ast.filter = Some(Predicate::All(target.collect()));
+    let rendered =
+        Renderer::new(Dialect::Sqlite, schema, actor.reach(), "").select(&ast, Output::Rows)?;
+    let bound = sqlite::bind(rendered.sql, &rendered.binds, actor.organization())?;
+    Ok(sqlite::first(connection, bound).await?.map(|_| conflict))
 }
 
 fn missing_parent(table: &'static TableDefinition, columns: String, source: StoreError) -> Fault {

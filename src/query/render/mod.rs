@@ -260,9 +260,11 @@ impl<'a> Renderer<'a> {
             return Err(Error::misuse("a column is not of its table").at_table(table));
         };
         if matches!(self.reach, Reach::Draft) {
-            return Err(Error::misuse("a prepared shape holds no value: take it as a run argument")
-                .at_table(table)
-                .at_column(definition.name()));
+            return Err(Error::misuse(
+                "a prepared shape holds no value: take it as a run argument",
+            )
+            .at_table(table)
+            .at_column(definition.name()));
         }
         let value = value.clone().accepted(table, definition)?;
         self.bind(Bind::Value(value));

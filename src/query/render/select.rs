@@ -108,10 +108,11 @@ impl Renderer<'_> {
         if let Some(misuse) = ast.misuse {
             return Err(Error::misuse(misuse));
         }
-        let reads_rows =
-            matches!(output, SelectOutput::Top(Output::Rows | Output::Columns(_)));
+        let reads_rows = matches!(output, SelectOutput::Top(Output::Rows | Output::Columns(_)));
         if ast.for_update && (!reads_rows || ast.distinct) {
-            return Err(Error::misuse("`for_update` locks the rows that a statement reads one by one"));
+            return Err(Error::misuse(
+                "`for_update` locks the rows that a statement reads one by one",
+            ));
         }
         if ast.joins.len() > 3 {
             return Err(Error::misuse("a statement joins at most four tables"));

@@ -18,8 +18,8 @@ use tenantry::{Database, Result, TenantScope};
 
 use super::model::Seen;
 use super::program::{
-    Agg, Cond, Edge, End, F, Form, From, Having, How, Op, Prepared as Shape_, Read, Refusal, Rows, Set,
-    Shape, Stmt, Sub,
+    Agg, Cond, Edge, End, F, Form, From, Having, How, Op, Prepared as Shape_, Read, Refusal, Rows,
+    Set, Shape, Stmt, Sub,
 };
 use super::world::{
     Basis, Cell, Customer, Employee, Fix, FixOwned, Genre, IntoCell, Item, Kind, Line, Order, Row,
@@ -160,9 +160,15 @@ fn in_sub<O: Occurrence, V: Basis>(scope: &TenantScope, at: usize, sub: &Sub) ->
 
 fn exists<O: Occurrence>(scope: &TenantScope, edge: Edge, sub: &Sub) -> Filter<O> {
     let found: Box<dyn Any> = match edge {
-        Edge::OrderCustomer => Box::new(orders::customer_id.exists_in(sub_select::<Order>(scope, sub))),
-        Edge::LineOrder => Box::new(order_lines::order_id.exists_in(sub_select::<Line>(scope, sub))),
-        Edge::EmployeeBoss => Box::new(employees::boss.exists_in(sub_select::<Employee>(scope, sub))),
+        Edge::OrderCustomer => {
+            Box::new(orders::customer_id.exists_in(sub_select::<Order>(scope, sub)))
+        }
+        Edge::LineOrder => {
+            Box::new(order_lines::order_id.exists_in(sub_select::<Line>(scope, sub)))
+        }
+        Edge::EmployeeBoss => {
+            Box::new(employees::boss.exists_in(sub_select::<Employee>(scope, sub)))
+        }
         Edge::ItemGenre => Box::new(items::genre_id.exists_in(sub_select::<Item>(scope, sub))),
     };
     *found.downcast::<Filter<O>>().expect("`exists_in` names the table and no occurrence")
@@ -317,7 +323,9 @@ async fn whole<'s, S: Sources + Cells>(
         Way::End(End::Rows(How::Optional)) => {
             Ok(pick(on!(ex, |e| make().fetch_optional(e).await)?.map(|row| row.cells())))
         }
-        Way::End(End::Rows(How::One)) => Ok(pick(Some(on!(ex, |e| make().fetch_one(e).await)?.cells()))),
+        Way::End(End::Rows(How::One)) => {
+            Ok(pick(Some(on!(ex, |e| make().fetch_one(e).await)?.cells())))
+        }
         Way::End(End::Stream) => {
             let rows: Vec<S> = on!(ex, |e| make().fetch(e).try_collect().await)?;
             Ok(bag(cells(&rows)))
@@ -340,7 +348,9 @@ where
 {
     let query = if distinct { query.distinct() } else { query };
     Ok(match how {
-        How::All => Seen::Rows(on!(ex, |e| query.fetch_all(e).await)?.into_iter().map(Outs::outs).collect()),
+        How::All => {
+            Seen::Rows(on!(ex, |e| query.fetch_all(e).await)?.into_iter().map(Outs::outs).collect())
+        }
         How::Optional => pick(on!(ex, |e| query.fetch_optional(e).await)?.map(Outs::outs)),
         How::One => pick(Some(on!(ex, |e| query.fetch_one(e).await)?.outs())),
     })
@@ -419,11 +429,12 @@ async fn groups<T: Fix, G: IntoCell + Send + 'static, V: IntoCell + Send + 'stat
     query = match condition {
         None => query,
         Some(Having::One(Agg::Count, op, value)) => query.having(having(count(), *op, *value)),
-        Some(Having::One(agg, op, value)) => query.having(having_column::<T>((*agg, *op, *value), *integer)),
-        Some(Having::Two((Agg::Count, op, value), second)) => query.having(any((
-            having(count(), *op, *value),
-            having_column::<T>(*second, *integer),
-        ))),
+        Some(Having::One(agg, op, value)) => {
+            query.having(having_column::<T>((*agg, *op, *value), *integer))
+        }
+        Some(Having::Two((Agg::Count, op, value), second)) => {
+            query.having(any((having(count(), *op, *value), having_column::<T>(*second, *integer))))
+        }
         Some(Having::Two(first, second)) => query
             .having(having_column::<T>(*first, *integer).or(having_column::<T>(*second, *integer))),
         Some(Having::Group(f)) => query.having(filter::<T>(scope, f)),
@@ -439,7 +450,12 @@ async fn groups<T: Fix, G: IntoCell + Send + 'static, V: IntoCell + Send + 'stat
 }
 
 /// A read of one table.
-async fn read_one<T: Fix + Cells>(cx: &Cx<'_>, read: &Read, way: Way<'_>, ex: Ex<'_>) -> Result<Seen> {
+async fn read_one<T: Fix + Cells>(
+    cx: &Cx<'_>,
+    read: &Read,
+    way: Way<'_>,
+    ex: Ex<'_>,
+) -> Result<Seen> {
     let scope = cx.scope;
     let make = || {
         let mut select = Select::<T>::new(scope);
@@ -487,7 +503,8 @@ async fn read_one<T: Fix + Cells>(cx: &Cx<'_>, read: &Read, way: Way<'_>, ex: Ex
         Way::End(End::Sum { column }) => {
             macro_rules! sum {
                 ($V:ty) => {{
-                    let query = make().aggregate((count(), Column::<T, $V>::new(*column as u16).sum()));
+                    let query =
+                        make().aggregate((count(), Column::<T, $V>::new(*column as u16).sum()));
                     Ok(pick(Some(on!(ex, |e| query.fetch_one(e).await)?.outs())))
                 }};
             }
@@ -584,7 +601,13 @@ fn builder<S, B: Fn(&TenantScope) -> Select<'_, S> + Send + Sync>(build: B) -> B
     build
 }
 
-async fn read_joined(cx: &Cx<'_>, shape: Shape, read: &Read, way: Way<'_>, ex: Ex<'_>) -> Result<Seen> {
+async fn read_joined(
+    cx: &Cx<'_>,
+    shape: Shape,
+    read: &Read,
+    way: Way<'_>,
+    ex: Ex<'_>,
+) -> Result<Seen> {
     match shape {
         Shape::Inner => joined!(
             cx, read, way, ex, builder(|scope| Order::select(scope).join(orders::customer_id));
@@ -680,7 +703,8 @@ async fn insert<T: FixOwned>(cx: &Cx<'_>, stmt: &Stmt, ex: Ex<'_>) -> Result<See
     };
     if let Some(upsert) = upsert {
         let at = |at: usize| Column::<T, i64>::new(at as u16);
-        let target = if upsert.unique { vec![tab.unique().unwrap_or(1)] } else { tab.keys().to_vec() };
+        let target =
+            if upsert.unique { vec![tab.unique().unwrap_or(1)] } else { tab.keys().to_vec() };
         let on = match target[..] {
             [a, b] => insert.on_conflict((at(a), at(b))),
             _ => insert.on_conflict(at(target[0])),
@@ -693,8 +717,12 @@ async fn insert<T: FixOwned>(cx: &Cx<'_>, stmt: &Stmt, ex: Ex<'_>) -> Result<See
     }
     Ok(match returning {
         None => Seen::Affected(on!(ex, |e| insert.execute(e).await)?),
-        Some(How::All) => Seen::Rows(on!(ex, |e| insert.returning().fetch_all(e).await)?.iter().map(Fix::row).collect()),
-        Some(How::Optional) => pick(on!(ex, |e| insert.returning().fetch_optional(e).await)?.map(|row| row.row())),
+        Some(How::All) => Seen::Rows(
+            on!(ex, |e| insert.returning().fetch_all(e).await)?.iter().map(Fix::row).collect(),
+        ),
+        Some(How::Optional) => {
+            pick(on!(ex, |e| insert.returning().fetch_optional(e).await)?.map(|row| row.row()))
+        }
         Some(How::One) => pick(Some(on!(ex, |e| insert.returning().fetch_one(e).await)?.row())),
     })
 }
@@ -712,7 +740,10 @@ fn set<'s, T: FixOwned, R>(update: Update<'s, T, R>, column: usize, to: &Set) ->
                 ($V:ty) => {{
                     let at = Column::<T, $V>::new(column as u16);
                     let step = <$V as Basis>::of(step).unwrap();
-                    update.set(at, if matches!(to, Set::Add(_)) { at.add(step) } else { at.sub(step) })
+                    update.set(
+                        at,
+                        if matches!(to, Set::Add(_)) { at.add(step) } else { at.sub(step) },
+                    )
                 }};
             }
             match kind {
@@ -760,7 +791,9 @@ async fn update<T: FixOwned>(cx: &Cx<'_>, stmt: &Stmt, ex: Ex<'_>) -> Result<See
     }
     let update = named!(update, cx, rows, T);
     Ok(if *returning {
-        Seen::Rows(on!(ex, |e| update.returning().fetch_all(e).await)?.iter().map(Fix::row).collect())
+        Seen::Rows(
+            on!(ex, |e| update.returning().fetch_all(e).await)?.iter().map(Fix::row).collect(),
+        )
     } else {
         Seen::Affected(on!(ex, |e| update.execute(e).await)?)
     })
@@ -770,7 +803,9 @@ async fn delete<T: FixOwned>(cx: &Cx<'_>, stmt: &Stmt, ex: Ex<'_>) -> Result<See
     let Stmt::Delete { rows, returning, .. } = stmt else { unreachable!() };
     let delete = named!(Delete::<T, _>::new(cx.scope), cx, rows, T);
     Ok(if *returning {
-        Seen::Rows(on!(ex, |e| delete.returning().fetch_all(e).await)?.iter().map(Fix::row).collect())
+        Seen::Rows(
+            on!(ex, |e| delete.returning().fetch_all(e).await)?.iter().map(Fix::row).collect(),
+        )
     } else {
         Seen::Affected(on!(ex, |e| delete.execute(e).await)?)
     })
@@ -787,7 +822,9 @@ static BY_NOTE: LazyLock<Prepared<Order, (Option<String>,)>> =
     LazyLock::new(|| Order::prepare(|q, (note,): (_,)| q.filter(orders::note.eq(note))));
 static JOINED: LazyLock<Prepared<(Order, Customer), (String,)>> = LazyLock::new(|| {
     Order::prepare(|q, (name,): (_,)| {
-        q.join(orders::customer_id).filter(customers::name.ge(name)).order_by(customers::name.desc())
+        q.join(orders::customer_id)
+            .filter(customers::name.ge(name))
+            .order_by(customers::name.desc())
     })
 });
 static SUBQUERY: LazyLock<Prepared<Order, (String,)>> = LazyLock::new(|| {
@@ -808,7 +845,9 @@ static BETWEEN: LazyLock<Prepared<Order, (i64, i64, i64)>> = LazyLock::new(|| {
     })
 });
 static SET_NOTE: LazyLock<PreparedUpdate<Order, (i64, Option<String>)>> = LazyLock::new(|| {
-    Order::prepare_update(|q, (id, note): (_, _)| q.set(orders::note, note).filter(orders::id.eq(id)))
+    Order::prepare_update(|q, (id, note): (_, _)| {
+        q.set(orders::note, note).filter(orders::id.eq(id))
+    })
 });
 
 async fn prepared(cx: &Cx<'_>, prepared: &Shape_, ex: Ex<'_>) -> Result<Seen> {
@@ -818,7 +857,9 @@ async fn prepared(cx: &Cx<'_>, prepared: &Shape_, ex: Ex<'_>) -> Result<Seen> {
         Shape_::ByEmail { email, min } => {
             rows(on!(ex, |e| BY_EMAIL.fetch_all(scope, (email.as_str(), *min), e).await)?)
         }
-        Shape_::ByNote { note } => rows(on!(ex, |e| BY_NOTE.fetch_all(scope, (note.clone(),), e).await)?),
+        Shape_::ByNote { note } => {
+            rows(on!(ex, |e| BY_NOTE.fetch_all(scope, (note.clone(),), e).await)?)
+        }
         Shape_::Joined { name, how } => {
             let name = (name.as_str(),);
             match how {
@@ -826,13 +867,18 @@ async fn prepared(cx: &Cx<'_>, prepared: &Shape_, ex: Ex<'_>) -> Result<Seen> {
                     let found = on!(ex, |e| JOINED.fetch_all(scope, name, e).await)?;
                     Seen::Rows(found.iter().map(Cells::cells).collect())
                 }
-                How::Optional => {
-                    pick(on!(ex, |e| JOINED.fetch_optional(scope, name, e).await)?.map(|row| row.cells()))
+                How::Optional => pick(
+                    on!(ex, |e| JOINED.fetch_optional(scope, name, e).await)?
+                        .map(|row| row.cells()),
+                ),
+                How::One => {
+                    pick(Some(on!(ex, |e| JOINED.fetch_one(scope, name, e).await)?.cells()))
                 }
-                How::One => pick(Some(on!(ex, |e| JOINED.fetch_one(scope, name, e).await)?.cells())),
             }
         }
-        Shape_::Subquery { name } => rows(on!(ex, |e| SUBQUERY.fetch_all(scope, (name,), e).await)?),
+        Shape_::Subquery { name } => {
+            rows(on!(ex, |e| SUBQUERY.fetch_all(scope, (name,), e).await)?)
+        }
         Shape_::Exists { min } => {
             let found = on!(ex, |e| EXISTS.fetch_all(scope, (*min,), e).await)?;
             Seen::Rows(found.iter().map(Fix::row).collect())
@@ -845,7 +891,8 @@ async fn prepared(cx: &Cx<'_>, prepared: &Shape_, ex: Ex<'_>) -> Result<Seen> {
         }
         Shape_::SetCustomer { name, customer } => {
             // An update's draft drafts no subquery: this one is written out.
-            let named = Customer::select(scope).filter(customers::name.eq(name)).columns(customers::id);
+            let named =
+                Customer::select(scope).filter(customers::name.eq(name)).columns(customers::id);
             let update = Order::update(scope)
                 .set(orders::customer_id, *customer)
                 .filter(orders::customer_id.in_subquery(named));
@@ -875,7 +922,11 @@ fn sample(tab: Tab) -> Row {
         .collect()
 }
 
-async fn refuse<T: FixOwned + Cells>(cx: &Cx<'_>, refusal: Refusal, mut ex: Ex<'_>) -> Result<Seen> {
+async fn refuse<T: FixOwned + Cells>(
+    cx: &Cx<'_>,
+    refusal: Refusal,
+    mut ex: Ex<'_>,
+) -> Result<Seen> {
     let scope = cx.scope;
     let first = Column::<T, i64>::new(T::TAB.keys()[0] as u16);
     let text = T::TAB.columns().iter().position(|col| col.kind == Kind::Text).unwrap();
@@ -885,7 +936,9 @@ async fn refuse<T: FixOwned + Cells>(cx: &Cx<'_>, refusal: Refusal, mut ex: Ex<'
     let done = |_| Seen::Done;
     match refusal {
         Refusal::EmptyBatch => on!(ex, |e| Insert::<T>::many(scope, []).execute(e).await).map(done),
-        Refusal::EmptyPage => on!(ex, |e| Select::<T>::new(scope).page(None, 0).fetch(e).await).map(|_| Seen::Done),
+        Refusal::EmptyPage => {
+            on!(ex, |e| Select::<T>::new(scope).page(None, 0).fetch(e).await).map(|_| Seen::Done)
+        }
         Refusal::GarbageCursor => on!(ex, |e| with(garbage).fetch(e).await).map(|_| Seen::Done),
         Refusal::ForeignCursor => {
             let theirs = Select::<T>::new(cx.other).page(None, 1).fetch(cx.db).await?.next;
@@ -909,7 +962,8 @@ async fn refuse<T: FixOwned + Cells>(cx: &Cx<'_>, refusal: Refusal, mut ex: Ex<'
         }
         Refusal::AmbiguousOccurrence => {
             let exists = employees::boss.exists_in(Employee::select(scope));
-            let select = Employee::select(scope).join(employees::boss).filter::<Employee, First>(exists);
+            let select =
+                Employee::select(scope).join(employees::boss).filter::<Employee, First>(exists);
             on!(ex, |e| select.count(e).await).map(|_| Seen::Done)
         }
         Refusal::SetTwice => {
@@ -929,10 +983,12 @@ async fn refuse<T: FixOwned + Cells>(cx: &Cx<'_>, refusal: Refusal, mut ex: Ex<'
             on!(ex, |e| Select::<T>::new(scope).filter(deep).count(e).await).map(|_| Seen::Done)
         }
         Refusal::LoneBackslash => {
-            on!(ex, |e| Select::<T>::new(scope).filter(text.like("a\\")).exists(e).await).map(|_| Seen::Done)
+            on!(ex, |e| Select::<T>::new(scope).filter(text.like("a\\")).exists(e).await)
+                .map(|_| Seen::Done)
         }
         Refusal::NulText => {
-            on!(ex, |e| Delete::<T, _>::new(scope).filter(text.eq("a\0b")).execute(e).await).map(done)
+            on!(ex, |e| Delete::<T, _>::new(scope).filter(text.eq("a\0b")).execute(e).await)
+                .map(done)
         }
         other => unreachable!("{other:?}"),
     }
@@ -959,9 +1015,15 @@ pub async fn run(cx: &Cx<'_>, stmt: &Stmt, ex: Ex<'_>) -> Result<Seen> {
             }
         }),
         Stmt::Read(read_, end) => read(cx, read_, Way::End(end), ex).await,
-        Stmt::Insert { tab, .. } => with_owned!(*tab, T => Box::pin(insert::<T>(cx, stmt, ex)).await),
-        Stmt::Update { tab, .. } => with_owned!(*tab, T => Box::pin(update::<T>(cx, stmt, ex)).await),
-        Stmt::Delete { tab, .. } => with_owned!(*tab, T => Box::pin(delete::<T>(cx, stmt, ex)).await),
+        Stmt::Insert { tab, .. } => {
+            with_owned!(*tab, T => Box::pin(insert::<T>(cx, stmt, ex)).await)
+        }
+        Stmt::Update { tab, .. } => {
+            with_owned!(*tab, T => Box::pin(update::<T>(cx, stmt, ex)).await)
+        }
+        Stmt::Delete { tab, .. } => {
+            with_owned!(*tab, T => Box::pin(delete::<T>(cx, stmt, ex)).await)
+        }
         Stmt::Prepared(shape) => Box::pin(prepared(cx, shape, ex)).await,
         Stmt::Refused(refusal, tab) => {
             with_owned!(*tab, T => Box::pin(refuse::<T>(cx, *refusal, ex)).await)

@@ -138,9 +138,9 @@ fn cell_at(joined: &Joined, member: usize, column: usize) -> Cell {
 
 impl Model {
     pub fn new() -> Self {
-        let genres = GENRES
-            .iter()
-            .map(|(id, name)| (vec![Cell::Int(*id)], vec![Cell::Int(*id), Cell::Text((*name).into())]));
+        let genres = GENRES.iter().map(|(id, name)| {
+            (vec![Cell::Int(*id)], vec![Cell::Int(*id), Cell::Text((*name).into())])
+        });
         let mut model = Self::default();
         model.tables.insert(Tab::Genre, genres.collect());
         model
@@ -171,7 +171,9 @@ impl Model {
             F::Like(at, form, text) => {
                 let escaped: String = text
                     .chars()
-                    .flat_map(|c| if matches!(c, '%' | '_' | '\\') { vec!['\\', c] } else { vec![c] })
+                    .flat_map(
+                        |c| if matches!(c, '%' | '_' | '\\') { vec!['\\', c] } else { vec![c] },
+                    )
                     .collect();
                 let pattern = match form {
                     Form::Contains => format!("%{escaped}%"),
@@ -188,8 +190,11 @@ impl Model {
                 }
             }
             F::InSub(at, sub) => {
-                let cells: Vec<Cell> =
-                    self.sub(sub, |_| true).into_iter().map(|row| row[sub.column].clone()).collect();
+                let cells: Vec<Cell> = self
+                    .sub(sub, |_| true)
+                    .into_iter()
+                    .map(|row| row[sub.column].clone())
+                    .collect();
                 one_of(&cell(*at), &cells)
             }
             F::Exists(edge, sub) => {
@@ -205,7 +210,9 @@ impl Model {
         let mut rows: Vec<Row> = self
             .rows_of(sub.tab)
             .filter(|row| keep(row))
-            .filter(|row| sub.filter.as_ref().is_none_or(|f| self.holds(sub.tab, Some(row), f) == Some(true)))
+            .filter(|row| {
+                sub.filter.as_ref().is_none_or(|f| self.holds(sub.tab, Some(row), f) == Some(true))
+            })
             .cloned()
             .collect();
         rows.sort_by(|a, b| {
@@ -241,7 +248,8 @@ impl Model {
 
     fn joined(&self, from: From) -> Vec<Joined> {
         let tables = from.tables();
-        let mut rows: Vec<Joined> = self.rows_of(tables[0]).map(|row| vec![Some(row.clone())]).collect();
+        let mut rows: Vec<Joined> =
+            self.rows_of(tables[0]).map(|row| vec![Some(row.clone())]).collect();
         for (link, tab) in from.links().into_iter().zip(&tables[1..]) {
             let mut next = Vec::new();
             for joined in rows {
@@ -256,7 +264,8 @@ impl Model {
                         let keys = tables[parent].keys();
                         let found = self.rows_of(*tab).filter(|row| {
                             columns.iter().zip(keys).all(|(at, key)| {
-                                compare(&row[*at], Op::Eq, &cell_at(&joined, parent, *key)) == Some(true)
+                                compare(&row[*at], Op::Eq, &cell_at(&joined, parent, *key))
+                                    == Some(true)
                             })
                         });
                         (found.cloned().collect(), true)
@@ -336,7 +345,8 @@ impl Model {
         let from = read.from;
         let all = self.relation(read);
         let windowed = || window(all.clone(), read.limit, read.offset);
-        let rows = || -> Vec<Row> { windowed().iter().map(|joined| cells_of(from, joined)).collect() };
+        let rows =
+            || -> Vec<Row> { windowed().iter().map(|joined| cells_of(from, joined)).collect() };
         match end {
             End::Rows(how) if !read.unordered => pick(rows(), *how),
             End::Rows(_) | End::Stream if read.unordered => {
@@ -367,11 +377,14 @@ impl Model {
                 let [a, b, ..] = From::typed(shape);
                 project(read, windowed(), all, &[a, b], *distinct, *how)
             }
-            End::Stats { .. } | End::Sum { .. } | End::JoinStats if limited || !read.order.is_empty() => {
+            End::Stats { .. } | End::Sum { .. } | End::JoinStats
+                if limited || !read.order.is_empty() =>
+            {
                 refused(ErrorKind::Misuse)
             }
             End::Stats { column } => {
-                let cells: Vec<Cell> = all.iter().map(|joined| cell_at(joined, 0, *column)).collect();
+                let cells: Vec<Cell> =
+                    all.iter().map(|joined| cell_at(joined, 0, *column)).collect();
                 let of = |agg| aggregate(agg, &cells, real);
                 Ok(Seen::Row(Some(vec![
                     of(Agg::Count)?,
@@ -382,7 +395,8 @@ impl Model {
                 ])))
             }
             End::Sum { column } => {
-                let cells: Vec<Cell> = all.iter().map(|joined| cell_at(joined, 0, *column)).collect();
+                let cells: Vec<Cell> =
+                    all.iter().map(|joined| cell_at(joined, 0, *column)).collect();
                 Ok(Seen::Row(Some(vec![
                     aggregate(Agg::Count, &cells, real)?,
                     aggregate(Agg::Sum, &cells, real)?,
@@ -391,7 +405,8 @@ impl Model {
             End::JoinStats => {
                 let From::Join(shape) = from else { unreachable!() };
                 let [_, _, _, (member, column)] = From::typed(shape);
-                let cells: Vec<Cell> = all.iter().map(|joined| cell_at(joined, member, column)).collect();
+                let cells: Vec<Cell> =
+                    all.iter().map(|joined| cell_at(joined, member, column)).collect();
                 Ok(Seen::Row(Some(vec![
                     aggregate(Agg::Count, &cells, real)?,
                     aggregate(Agg::Sum, &cells, real)?,
@@ -405,7 +420,8 @@ impl Model {
                 }
                 let mut kept: Vec<Row> = Vec::new();
                 for (group, rows) in groups {
-                    let cells: Vec<Cell> = rows.iter().map(|joined| cell_at(joined, 0, *integer)).collect();
+                    let cells: Vec<Cell> =
+                        rows.iter().map(|joined| cell_at(joined, 0, *integer)).collect();
                     let meets = |(agg, op, value): &(Agg, Op, i64)| -> Result<Option<bool>, (ErrorKind, bool)> {
                         Ok(compare(&aggregate(*agg, &cells, real)?, *op, &Cell::Int(*value)))
                     };
@@ -422,7 +438,9 @@ impl Model {
                 }
                 if let Some((by_aggregate, descending)) = order {
                     let at = if *by_aggregate { 2 } else { 1 };
-                    kept.sort_by(|a, b| direction(a[at].cmp(&b[at]), *descending).then_with(|| a[0].cmp(&b[0])));
+                    kept.sort_by(|a, b| {
+                        direction(a[at].cmp(&b[at]), *descending).then_with(|| a[0].cmp(&b[0]))
+                    });
                 }
                 Ok(Seen::Rows(window(kept, *limit, None)))
             }
@@ -431,7 +449,10 @@ impl Model {
                 let [_, _, by, sum] = From::typed(shape);
                 let mut groups: BTreeMap<Cell, Vec<Cell>> = BTreeMap::new();
                 for joined in all {
-                    groups.entry(cell_at(&joined, by.0, by.1)).or_default().push(cell_at(&joined, sum.0, sum.1));
+                    groups
+                        .entry(cell_at(&joined, by.0, by.1))
+                        .or_default()
+                        .push(cell_at(&joined, sum.0, sum.1));
                 }
                 let mut kept = Vec::new();
                 for (group, cells) in groups {
@@ -451,7 +472,9 @@ impl Model {
         self.rows_of(tab)
             .filter(|row| match rows {
                 Rows::All => true,
-                Rows::Key(key) => key_of(tab, row) == key.iter().copied().map(Cell::Int).collect::<Vec<_>>(),
+                Rows::Key(key) => {
+                    key_of(tab, row) == key.iter().copied().map(Cell::Int).collect::<Vec<_>>()
+                }
                 Rows::Filter(conds) => self.meets(&[tab], &vec![Some((*row).clone())], conds),
             })
             .cloned()
@@ -459,16 +482,29 @@ impl Model {
     }
 
     /// References that lead nowhere: of a row that was just written, in columns that were; or not.
-    fn broken(&self, written: Tab, rows: &[Row], set: &dyn Fn(usize) -> bool) -> Result<(), (ErrorKind, bool)> {
+    /// A row that was there before the statement took its key away is one that others refer to.
+    fn broken(
+        &self,
+        written: Tab,
+        rows: &[Row],
+        set: &dyn Fn(usize) -> bool,
+        before: &Tables,
+    ) -> Result<(), (ErrorKind, bool)> {
         let mut conflict = false;
         for tab in Tab::OWNED {
             for (columns, target, _) in tab.references() {
                 for row in self.rows_of(tab) {
                     let wanted: Vec<Cell> = columns.iter().map(|at| row[*at].clone()).collect();
-                    if wanted.contains(&Cell::Null) || self.tables.get(target).is_some_and(|rows| rows.contains_key(&wanted)) {
+                    if wanted.contains(&Cell::Null)
+                        || self.tables.get(target).is_some_and(|rows| rows.contains_key(&wanted))
+                    {
                         continue;
                     }
-                    if tab == written && rows.contains(row) && columns.iter().any(|at| set(*at)) {
+                    let was_there =
+                        before.get(target).is_some_and(|rows| rows.contains_key(&wanted));
+                    let ours =
+                        tab == written && rows.contains(row) && columns.iter().any(|at| set(*at));
+                    if ours && !was_there {
                         return failed(ErrorKind::NotFound);
                     }
                     conflict = true;
@@ -483,7 +519,12 @@ impl Model {
         tab.unique().is_some_and(|at| a[at] != Cell::Null && a[at] == b[at])
     }
 
-    fn insert_chunk(&mut self, tab: Tab, rows: &[Row], upsert: Option<&Upsert>) -> Result<Vec<Row>, (ErrorKind, bool)> {
+    fn insert_chunk(
+        &mut self,
+        tab: Tab,
+        rows: &[Row],
+        upsert: Option<&Upsert>,
+    ) -> Result<Vec<Row>, (ErrorKind, bool)> {
         let before = self.tables.clone();
         let mut stored = Vec::new();
         let whole = rows
@@ -492,7 +533,7 @@ impl Model {
                 stored.extend(self.insert_one(tab, row, upsert, false)?);
                 Ok(())
             })
-            .and_then(|()| self.broken(tab, &stored, &|_| true));
+            .and_then(|()| self.broken(tab, &stored, &|_| true, &Tables::new()));
         if whole.is_ok() {
             return Ok(stored);
         }
@@ -514,7 +555,9 @@ impl Model {
         let by_key = self.tables.get(&tab).and_then(|rows| rows.get(&key_of(tab, row))).cloned();
         let by_unique = self.rows_of(tab).find(|other| Self::same_unique(tab, row, other)).cloned();
         let (found, updated) = match upsert {
-            Some(upsert) => (if upsert.unique { by_unique.clone() } else { by_key.clone() }, &upsert.update[..]),
+            Some(upsert) => {
+                (if upsert.unique { by_unique.clone() } else { by_key.clone() }, &upsert.update[..])
+            }
             None => (None, &[][..]),
         };
         let table = self.tables.entry(tab).or_default();
@@ -534,7 +577,12 @@ impl Model {
             }
             table.insert(key_of(tab, &new), new.clone());
             if checked {
-                self.broken(tab, std::slice::from_ref(&new), &|at| updated.contains(&at))?;
+                self.broken(
+                    tab,
+                    std::slice::from_ref(&new),
+                    &|at| updated.contains(&at),
+                    &Tables::new(),
+                )?;
             }
             return Ok(Some(new));
         }
@@ -543,12 +591,18 @@ impl Model {
         }
         table.insert(key_of(tab, row), row.clone());
         if checked {
-            self.broken(tab, std::slice::from_ref(row), &|_| true)?;
+            self.broken(tab, std::slice::from_ref(row), &|_| true, &Tables::new())?;
         }
         Ok(Some(row.clone()))
     }
 
-    fn update(&mut self, tab: Tab, set: &[(usize, Set)], rows: &Rows, real: &Seen) -> Result<Vec<Row>, (ErrorKind, bool)> {
+    fn update(
+        &mut self,
+        tab: Tab,
+        set: &[(usize, Set)],
+        rows: &Rows,
+        real: &Seen,
+    ) -> Result<Vec<Row>, (ErrorKind, bool)> {
         let matched = self.matched(tab, rows);
         let mut possible: Vec<ErrorKind> = Vec::new();
         let mut written = Vec::new();
@@ -583,6 +637,7 @@ impl Model {
             }
             written.push(new);
         }
+        let before = self.tables.clone();
         let table = self.tables.entry(tab).or_default();
         for row in &matched {
             table.remove(&key_of(tab, row));
@@ -597,10 +652,22 @@ impl Model {
         }
         // Which of two faults is met first depends on the order in which the store takes the rows.
         if let Some(first) = possible.first() {
-            let met = possible.iter().find(|kind| matches!(real, Seen::Error(real, _) if real == *kind));
+            let met =
+                possible.iter().find(|kind| matches!(real, Seen::Error(real, _) if real == *kind));
             return failed(*met.unwrap_or(first));
         }
-        self.broken(tab, &written, &|at| set.iter().any(|(column, _)| *column == at))?;
+        let sets = |at: usize| set.iter().any(|(column, _)| *column == at);
+        self.broken(tab, &written, &sets, &before).map_err(|(kind, fails)| {
+            // A statement that takes a key away and refers to it breaks both ends at once.
+            let both =
+                tab.references().iter().any(|(columns, target, _)| {
+                    *target == tab && columns.iter().any(|at| sets(*at))
+                }) && tab.keys().iter().any(|at| sets(*at));
+            let seen = [ErrorKind::Conflict, ErrorKind::NotFound]
+                .into_iter()
+                .find(|kind| both && matches!(real, Seen::Error(real, _) if real == kind));
+            (seen.unwrap_or(kind), fails)
+        })?;
         Ok(written)
     }
 
@@ -612,7 +679,7 @@ impl Model {
                 self.tables.entry(Tab::Line).or_default().retain(|key, _| key[0] != row[0]);
             }
         }
-        self.broken(tab, &[], &|_| false)?;
+        self.broken(tab, &[], &|_| false, &Tables::new())?;
         Ok(matched)
     }
 
@@ -703,7 +770,11 @@ impl Model {
                     return refused(ErrorKind::Misuse);
                 }
                 let found = self.matched(*tab, &Rows::Key(key.clone())).into_iter().next();
-                if *one && found.is_none() { refused(ErrorKind::NotFound) } else { Ok(Seen::Row(found)) }
+                if *one && found.is_none() {
+                    refused(ErrorKind::NotFound)
+                } else {
+                    Ok(Seen::Row(found))
+                }
             }
             Stmt::Read(read, end) => self.read(read, end, inside, real),
             Stmt::Insert { tab, rows, upsert, returning, .. } => {
@@ -732,11 +803,19 @@ impl Model {
             Stmt::Update { tab, set, rows, returning } => {
                 let mut written = self.update(*tab, set, rows, real)?;
                 written.sort_by_key(|row| key_of(*tab, row));
-                Ok(if *returning { Seen::Rows(written) } else { Seen::Affected(written.len() as u64) })
+                Ok(if *returning {
+                    Seen::Rows(written)
+                } else {
+                    Seen::Affected(written.len() as u64)
+                })
             }
             Stmt::Delete { tab, rows, returning } => {
                 let deleted = self.delete(*tab, rows)?;
-                Ok(if *returning { Seen::Rows(deleted) } else { Seen::Affected(deleted.len() as u64) })
+                Ok(if *returning {
+                    Seen::Rows(deleted)
+                } else {
+                    Seen::Affected(deleted.len() as u64)
+                })
             }
             Stmt::Prepared(prepared) => self.prepared(prepared, real),
             Stmt::Refused(refusal, _) => match refusal {
@@ -767,7 +846,8 @@ impl Model {
 
     fn inside(&mut self, stmt: &Stmt, broken: &mut bool, real: &Seen) -> Seen {
         if *broken {
-            let early = matches!(stmt, Stmt::Refused(Refusal::EmptyPage | Refusal::GarbageCursor, _));
+            let early =
+                matches!(stmt, Stmt::Refused(Refusal::EmptyPage | Refusal::GarbageCursor, _));
             return Seen::error(if early { ErrorKind::Invalid } else { ErrorKind::Misuse });
         }
         let (seen, fails) = self.alone(stmt, true, real);
@@ -775,7 +855,13 @@ impl Model {
         seen
     }
 
-    fn steps(&mut self, steps: &[Step], broken: &mut bool, real: &mut dyn Iterator<Item = Seen>, seen: &mut Vec<Seen>) {
+    fn steps(
+        &mut self,
+        steps: &[Step],
+        broken: &mut bool,
+        real: &mut dyn Iterator<Item = Seen>,
+        seen: &mut Vec<Seen>,
+    ) {
         for step in steps {
             match step {
                 Step::Do(stmt) => {
@@ -884,7 +970,8 @@ impl Model {
         let cells = page.iter().map(|joined| cells_of(read.from, joined)).collect();
         self.page = match page.last() {
             Some(last) if more => {
-                let boundary = Self::order_of(&read, last).into_iter().map(|(cell, _)| cell).collect();
+                let boundary =
+                    Self::order_of(&read, last).into_iter().map(|(cell, _)| cell).collect();
                 Some((read, boundary))
             }
             _ => None,
@@ -904,12 +991,23 @@ fn pick(rows: Vec<Row>, how: How) -> Outcome {
     }
 }
 
-fn project(read: &Read, windowed: Vec<Joined>, all: Vec<Joined>, columns: &[(usize, usize)], distinct: bool, how: How) -> Outcome {
-    let cells = |joined: &Joined| -> Row { columns.iter().map(|(member, at)| cell_at(joined, *member, *at)).collect() };
+fn project(
+    read: &Read,
+    windowed: Vec<Joined>,
+    all: Vec<Joined>,
+    columns: &[(usize, usize)],
+    distinct: bool,
+    how: How,
+) -> Outcome {
+    let cells = |joined: &Joined| -> Row {
+        columns.iter().map(|(member, at)| cell_at(joined, *member, *at)).collect()
+    };
     if !distinct {
         return pick(windowed.iter().map(cells).collect(), how);
     }
-    let place = |member: u8, column: usize| columns.iter().position(|(m, c)| (*m, *c) == (usize::from(member), column));
+    let place = |member: u8, column: usize| {
+        columns.iter().position(|(m, c)| (*m, *c) == (usize::from(member), column))
+    };
     if read.order.iter().any(|(member, column, _)| place(*member, *column).is_none()) {
         return refused(ErrorKind::Misuse);
     }

@@ -221,7 +221,10 @@ impl From {
             }
             Shape::Composite => vec![parent(0, &[1, 2], false)],
             Shape::Chain => {
-                vec![Link::Child { parent: 0, columns: &[1] }, Link::Child { parent: 1, columns: &[0] }]
+                vec![
+                    Link::Child { parent: 0, columns: &[1] },
+                    Link::Child { parent: 1, columns: &[0] },
+                ]
             }
             Shape::ToGlobal => vec![parent(0, &[27], true)],
             Shape::FromGlobal => vec![Link::Child { parent: 0, columns: &[27] }],
@@ -293,17 +296,42 @@ pub enum End {
     Count,
     Exists,
     Pages(u32),
-    Column { column: usize, distinct: bool, how: How },
+    Column {
+        column: usize,
+        distinct: bool,
+        how: How,
+    },
     /// A column and a 64-bit one.
-    Pair { column: usize, integer: usize, distinct: bool, how: How },
+    Pair {
+        column: usize,
+        integer: usize,
+        distinct: bool,
+        how: How,
+    },
     /// Count, minimum, maximum, count and count distinct of a column.
-    Stats { column: usize },
-    Sum { column: usize },
+    Stats {
+        column: usize,
+    },
+    Sum {
+        column: usize,
+    },
     /// Count and an aggregate of a 64-bit column, for each value of a column.
-    Group { column: usize, integer: usize, agg: Agg, having: Option<Having>, order: Option<(bool, bool)>, limit: Option<u64> },
-    JoinPair { distinct: bool, how: How },
+    Group {
+        column: usize,
+        integer: usize,
+        agg: Agg,
+        having: Option<Having>,
+        order: Option<(bool, bool)>,
+        limit: Option<u64>,
+    },
+    JoinPair {
+        distinct: bool,
+        how: How,
+    },
     JoinStats,
-    JoinGroup { having: Option<i64> },
+    JoinGroup {
+        having: Option<i64>,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -555,7 +583,8 @@ impl Generator {
                 F::Compare(column, op, cell)
             }
             3 => {
-                let other = self.column_where(tab, |at| tab.columns()[at].kind == col.kind).unwrap();
+                let other =
+                    self.column_where(tab, |at| tab.columns()[at].kind == col.kind).unwrap();
                 self.saw(Feature::Form(Form::ColumnToColumn));
                 let op = self.random.pick(&[Op::Eq, Op::Ne, Op::Lt, Op::Ge]);
                 F::Columns(column, op, other)
@@ -584,7 +613,12 @@ impl Generator {
             }
             7 => match self.column_where(tab, |at| tab.columns()[at].kind == Kind::Text) {
                 Some(column) => {
-                    let form = self.random.pick(&[Form::Like, Form::Contains, Form::StartsWith, Form::EndsWith]);
+                    let form = self.random.pick(&[
+                        Form::Like,
+                        Form::Contains,
+                        Form::StartsWith,
+                        Form::EndsWith,
+                    ]);
                     self.saw(Feature::Form(form));
                     let text = match form {
                         Form::Like => self.random.pick(&PATTERNS),
@@ -631,7 +665,15 @@ impl Generator {
     fn sub(&mut self, tab: Tab, column: usize, depth: usize) -> Sub {
         let filter = (!self.random.one_in(3)).then(|| self.filter(tab, Slot::Nested, depth));
         let limited = self.random.one_in(4);
-        let mut sub = Sub { tab, column, filter, order: Vec::new(), limit: None, offset: None, distinct: false };
+        let mut sub = Sub {
+            tab,
+            column,
+            filter,
+            order: Vec::new(),
+            limit: None,
+            offset: None,
+            distinct: false,
+        };
         if limited {
             self.clause(Clause::SubqueryLimit);
             sub.limit = Some(self.random.below(3) as u64);
@@ -721,7 +763,8 @@ impl Generator {
             self.clause(Clause::Offset);
             self.random.below(3) as u64
         });
-        let at = self.random.one_in(2) || matches!(from, From::Join(Shape::SelfInner | Shape::SelfLeft));
+        let at =
+            self.random.one_in(2) || matches!(from, From::Join(Shape::SelfInner | Shape::SelfLeft));
         let conds = self.conds(from, slot);
         Read { from, conds, order, limit, offset, unordered: false, for_update: false, at }
     }
@@ -846,7 +889,9 @@ impl Generator {
     }
 
     fn distinct_order(&mut self, read: &mut Read, columns: &[(usize, usize)]) {
-        let allowed = |(member, column, _): &(u8, usize, bool)| columns.contains(&(usize::from(*member), *column));
+        let allowed = |(member, column, _): &(u8, usize, bool)| {
+            columns.contains(&(usize::from(*member), *column))
+        };
         if !read.order.iter().all(allowed) {
             if self.random.one_in(4) {
                 self.saw(Feature::Refused(Refusal::DistinctOrder));
@@ -1034,7 +1079,11 @@ impl Generator {
                 }
                 _ => {
                     let cell = self.cell(tab, column);
-                    self.clause(if cell == Cell::Null { Clause::SetNull } else { Clause::SetValue });
+                    self.clause(if cell == Cell::Null {
+                        Clause::SetNull
+                    } else {
+                        Clause::SetValue
+                    });
                     Set::Value(cell)
                 }
             };
@@ -1151,7 +1200,8 @@ impl Generator {
     pub fn operation(&mut self) -> Operation {
         match self.random.below(24) {
             0 | 1 => {
-                let ending = self.random.pick(&[Ending::Keep, Ending::Keep, Ending::Undo, Ending::Drop]);
+                let ending =
+                    self.random.pick(&[Ending::Keep, Ending::Keep, Ending::Undo, Ending::Drop]);
                 self.verb(match ending {
                     Ending::Keep => Verb::TransactionCommit,
                     Ending::Undo => Verb::TransactionRollback,
@@ -1212,7 +1262,11 @@ impl Generator {
                             row[1] = Cell::Null;
                         }
                         Tab::Employee => {
-                            row[2] = if id == 1 { Cell::Null } else { Cell::Int(1 + self.random.below(id as usize - 1) as i64) };
+                            row[2] = if id == 1 {
+                                Cell::Null
+                            } else {
+                                Cell::Int(1 + self.random.below(id as usize - 1) as i64)
+                            };
                             row[3] = if id == 1 { Cell::Null } else { Cell::Int(id) };
                         }
                         Tab::Item if row[27] == Cell::Int(5) => row[27] = Cell::Null,
@@ -1221,7 +1275,13 @@ impl Generator {
                     rows.push(row);
                 }
                 let insert = |rows| {
-                    Operation::Run(Stmt::Insert { tab, rows, many: true, upsert: None, returning: None })
+                    Operation::Run(Stmt::Insert {
+                        tab,
+                        rows,
+                        many: true,
+                        upsert: None,
+                        returning: None,
+                    })
                 };
                 [insert(rows)]
             })
@@ -1271,7 +1331,9 @@ impl Cond {
     fn parts(&self) -> Vec<&F> {
         match self {
             Self::One(_, f) => vec![f],
-            Self::All((_, a), (_, b)) | Self::Any((_, a), (_, b)) | Self::NotAny((_, a), (_, b)) => vec![a, b],
+            Self::All((_, a), (_, b))
+            | Self::Any((_, a), (_, b))
+            | Self::NotAny((_, a), (_, b)) => vec![a, b],
         }
     }
 

@@ -15,13 +15,20 @@ use tenantry::{Error, Result};
 use super::lower::{self, Cx, Ex, Way};
 use super::model::{Model, Seen};
 use super::program::{
-    Ending, Feature, Generator, KINDS, Operation, Other, Program, Read, Refusal, Step, Stmt, Turn, mark,
+    Ending, Feature, Generator, KINDS, Operation, Other, Program, Read, Refusal, Step, Stmt, Turn,
+    mark,
 };
 use super::world::{MARK, Place, Who, World, world};
 
 /// The whole of an error: what callers see, and what logs show.
 fn text(error: &Error) -> String {
-    let mut text = format!("{error} | {error:?} | {} {:?} {:?} {:?}", error.http_status(), error.table(), error.column(), error.row());
+    let mut text = format!(
+        "{error} | {error:?} | {} {:?} {:?} {:?}",
+        error.http_status(),
+        error.table(),
+        error.column(),
+        error.row()
+    );
     let mut cause = error.source();
     while let Some(error) = cause {
         let _ = write!(text, " | {error} | {error:?}");
@@ -73,16 +80,28 @@ fn steps<'a>(
     })
 }
 
-async fn page(cx: &Cx<'_>, desk: &mut Desk, read: &Read, cursor: Option<Cursor>, size: u32) -> Seen {
+async fn page(
+    cx: &Cx<'_>,
+    desk: &mut Desk,
+    read: &Read,
+    cursor: Option<Cursor>,
+    size: u32,
+) -> Seen {
     let seen = seen(lower::read(cx, read, Way::Page(cursor, size), Ex::Db(cx.db)).await);
     desk.page = cx.next.borrow_mut().take().map(|next| (read.clone(), next));
     seen
 }
 
 /// Does one thing in the name of `who`, and says what was observed.
-pub async fn operate(world: &mut World, desk: &mut Desk, who: Who, operation: &Operation) -> Vec<Seen> {
+pub async fn operate(
+    world: &mut World,
+    desk: &mut Desk,
+    who: Who,
+    operation: &Operation,
+) -> Vec<Seen> {
     let other = if who == Who::A { Who::B } else { Who::A };
-    let (scope, other, db) = (world.scope(who).clone(), world.scope(other).clone(), world.db.clone());
+    let (scope, other, db) =
+        (world.scope(who).clone(), world.scope(other).clone(), world.db.clone());
     let cx = Cx { db: &db, scope: &scope, other: &other, next: Default::default() };
     let mut out = Vec::new();
     match operation {
@@ -237,7 +256,10 @@ pub struct Failure {
 fn differ(name: &str, a: &Outcome, b: &Outcome) -> Option<Failure> {
     for (turn, (a, b)) in a.seen.iter().zip(&b.seen).enumerate() {
         if a != b {
-            return Some(Failure { turn: Some(turn), what: format!("{name}:\n  alone: {a:?}\n  there: {b:?}") });
+            return Some(Failure {
+                turn: Some(turn),
+                what: format!("{name}:\n  alone: {a:?}\n  there: {b:?}"),
+            });
         }
     }
     (a.events != b.events).then(|| Failure {
@@ -250,9 +272,13 @@ fn against_model(program: &Program, outcome: &Outcome) -> Option<Failure> {
     let mut model = Model::new();
     for (turn, (step, real)) in program.turns.iter().zip(&outcome.seen).enumerate() {
         let ours = model.operation(&step.ours, real);
-        let agree = ours.len() == real.len() && ours.iter().zip(real).all(|(ours, real)| ours.agrees(real));
+        let agree =
+            ours.len() == real.len() && ours.iter().zip(real).all(|(ours, real)| ours.agrees(real));
         if !agree {
-            return Some(Failure { turn: Some(turn), what: format!("model:\n  model: {ours:?}\n  store: {real:?}") });
+            return Some(Failure {
+                turn: Some(turn),
+                what: format!("model:\n  model: {ours:?}\n  store: {real:?}"),
+            });
         }
     }
     None
@@ -309,7 +335,10 @@ async fn judge(program: &Program, met: &mut BTreeMap<Feature, u64>) -> Option<Fa
     }
     let idle = run(Place::Memory, program, Others::Idle).await;
     if !idle.intact {
-        return Some(Failure { turn: None, what: "integrity: rows that are not A's changed".into() });
+        return Some(Failure {
+            turn: None,
+            what: "integrity: rows that are not A's changed".into(),
+        });
     }
     let busy = run(Place::Memory, program, Others::Busy).await;
     differ("two worlds, others idle", &alone, &idle)
@@ -332,7 +361,9 @@ async fn shrunk(program: &Program, failure: &Failure) -> (Program, Failure) {
             let mut fewer = program.clone();
             fewer.turns.drain(at..(at + size).min(fewer.turns.len()));
             match judge(&fewer, &mut BTreeMap::new()).await {
-                Some(again) if oracle(&again) == oracle(&failure) => (program, failure) = (fewer, again),
+                Some(again) if oracle(&again) == oracle(&failure) => {
+                    (program, failure) = (fewer, again)
+                }
                 _ => at += size,
             }
         }
@@ -410,7 +441,9 @@ fn a_program_observes_the_same_whatever_others_hold() {
     let programs = setting("TENANTRY_PROGRAMS", 1_000);
     let seed = setting("TENANTRY_SEED", SEED);
     let only = std::env::var("TENANTRY_PROGRAM").ok().and_then(|text| text.parse::<u64>().ok());
-    println!("{programs} programs of {OPERATIONS} operations, seed {seed} (TENANTRY_PROGRAMS, TENANTRY_SEED, TENANTRY_PROGRAM)");
+    println!(
+        "{programs} programs of {OPERATIONS} operations, seed {seed} (TENANTRY_PROGRAMS, TENANTRY_SEED, TENANTRY_PROGRAM)"
+    );
     let began = Instant::now();
     let next = AtomicU64::new(0);
     let statements = AtomicUsize::new(0);
@@ -423,7 +456,8 @@ fn a_program_observes_the_same_whatever_others_hold() {
             threads.spawn(|| {
                 let captured = Logs::default();
                 let _guard = tracing::subscriber::set_default(captured.clone());
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                let runtime =
+                    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 let mut local = BTreeMap::<Feature, u64>::new();
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);

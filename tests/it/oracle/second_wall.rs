@@ -11,8 +11,10 @@ use super::world::Place;
 /// observe the same on a file with every wall up as in memory.
 #[test]
 fn with_every_wall_up_programs_observe_the_same() {
-    let programs =
-        std::env::var("TENANTRY_WALL_PROGRAMS").ok().and_then(|text| text.parse().ok()).unwrap_or(25);
+    let programs = std::env::var("TENANTRY_WALL_PROGRAMS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(25);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for number in 0..programs {
         let program = Generator::new(seed_of(0x5EC0_11D, number)).program(OPERATIONS);
@@ -26,7 +28,11 @@ fn with_every_wall_up_programs_observe_the_same() {
         for place in places {
             let outcome = runtime.block_on(run(place, &program, Others::Busy));
             for (turn, (expected, seen)) in expected.iter().zip(&outcome.seen).enumerate() {
-                assert_eq!(expected, seen, "program {number}, turn {turn}, {place:?}: {:?}", program.turns[turn].ours);
+                assert_eq!(
+                    expected, seen,
+                    "program {number}, turn {turn}, {place:?}: {:?}",
+                    program.turns[turn].ours
+                );
             }
         }
     }

@@ -20,8 +20,8 @@ use tenantry::{Result, TenantScope};
 use super::lower::{filter, mentions_exists, order};
 use super::program::{Edge, F, Op, Sub};
 use super::world::{
-    Cell, Customer, Employee, Fix, FixOwned, Genre, Item, Kind, Line, Order, Shipment, Tab, customers,
-    employees, genres, items, order_lines, orders, schema, shipments,
+    Cell, Customer, Employee, Fix, FixOwned, Genre, Item, Kind, Line, Order, Shipment, Tab,
+    customers, employees, genres, items, order_lines, orders, schema, shipments,
 };
 
 /// What is asked of every shape.
@@ -71,7 +71,8 @@ fn third_opinion(sql: &str, dialect: Dialect) -> Option<String> {
         let (name, tenant) = (definition.name(), definition.tenant_column().unwrap());
         if sql.starts_with("INSERT INTO") {
             let columns = format!("(\"{tenant}\", ");
-            if sql.starts_with(&format!("INSERT INTO \"{name}\" AS t0 ")) && !sql.contains(&columns) {
+            if sql.starts_with(&format!("INSERT INTO \"{name}\" AS t0 ")) && !sql.contains(&columns)
+            {
                 return Some("an insert without its organization".into());
             }
             continue;
@@ -86,7 +87,9 @@ fn third_opinion(sql: &str, dialect: Dialect) -> Option<String> {
                 let predicate = format!("{alias}.\"{tenant}\" = {placeholder}");
                 let scoped = sql.match_indices(&predicate).any(|(at, _)| {
                     // The witnesses of an output are not what keeps rows out.
-                    sql[..at].ends_with(" WHERE ") || sql[..at].ends_with(" ON ") || sql[..at].ends_with(" AND ")
+                    sql[..at].ends_with(" WHERE ")
+                        || sql[..at].ends_with(" ON ")
+                        || sql[..at].ends_with(" AND ")
                 });
                 if !scoped {
                     return Some(format!("{alias} of `{name}` has no predicate"));
@@ -119,20 +122,70 @@ fn leaves(tab: Tab) -> [F; 6] {
     let named = sub(Tab::Customer, 0, text(1, "a"), false);
     let nested = |column| F::InSub(column, sub(Tab::Order, 1, F::InSub(1, named.clone()), true));
     match tab {
-        Tab::Customer => [eq(0), F::Null(2, true), list, F::Columns(1, Op::Lt, 2), nested(0),
-            F::Exists(Edge::OrderCustomer, sub(Tab::Order, 0, F::Null(4, false), false))],
-        Tab::Order => [eq(0), F::Between(3, one.clone(), one), list, F::Columns(0, Op::Eq, 3), nested(1),
-            F::Exists(Edge::LineOrder, sub(Tab::Line, 0, eq(1), false))],
-        Tab::Line => [eq(0), F::Between(1, one.clone(), one), list, F::Columns(0, Op::Eq, 1), nested(0),
-            F::InSub(1, sub(Tab::Line, 1, F::InSub(0, sub(Tab::Line, 0, eq(0), false)), false))],
-        Tab::Employee => [eq(0), F::Null(2, false), list, F::Columns(0, Op::Ne, 3), nested(2),
-            F::Exists(Edge::EmployeeBoss, sub(Tab::Employee, 0, F::Exists(Edge::EmployeeBoss, sub(Tab::Employee, 0, eq(0), false)), false))],
-        Tab::Shipment => [eq(0), F::Null(1, true), list, F::Columns(1, Op::Eq, 2), nested(1),
-            F::InSub(2, sub(Tab::Line, 1, eq(0), true))],
-        Tab::Item => [eq(0), F::Null(27, true), list, F::Columns(4, Op::Le, 17), nested(4),
-            F::InSub(27, sub(Tab::Genre, 0, text(1, "a"), false))],
-        Tab::Genre => [eq(0), text(1, "a"), list, F::Columns(0, Op::Eq, 0), nested(0),
-            F::Exists(Edge::ItemGenre, sub(Tab::Item, 0, eq(4), false))],
+        Tab::Customer => [
+            eq(0),
+            F::Null(2, true),
+            list,
+            F::Columns(1, Op::Lt, 2),
+            nested(0),
+            F::Exists(Edge::OrderCustomer, sub(Tab::Order, 0, F::Null(4, false), false)),
+        ],
+        Tab::Order => [
+            eq(0),
+            F::Between(3, one.clone(), one),
+            list,
+            F::Columns(0, Op::Eq, 3),
+            nested(1),
+            F::Exists(Edge::LineOrder, sub(Tab::Line, 0, eq(1), false)),
+        ],
+        Tab::Line => [
+            eq(0),
+            F::Between(1, one.clone(), one),
+            list,
+            F::Columns(0, Op::Eq, 1),
+            nested(0),
+            F::InSub(1, sub(Tab::Line, 1, F::InSub(0, sub(Tab::Line, 0, eq(0), false)), false)),
+        ],
+        Tab::Employee => [
+            eq(0),
+            F::Null(2, false),
+            list,
+            F::Columns(0, Op::Ne, 3),
+            nested(2),
+            F::Exists(
+                Edge::EmployeeBoss,
+                sub(
+                    Tab::Employee,
+                    0,
+                    F::Exists(Edge::EmployeeBoss, sub(Tab::Employee, 0, eq(0), false)),
+                    false,
+                ),
+            ),
+        ],
+        Tab::Shipment => [
+            eq(0),
+            F::Null(1, true),
+            list,
+            F::Columns(1, Op::Eq, 2),
+            nested(1),
+            F::InSub(2, sub(Tab::Line, 1, eq(0), true)),
+        ],
+        Tab::Item => [
+            eq(0),
+            F::Null(27, true),
+            list,
+            F::Columns(4, Op::Le, 17),
+            nested(4),
+            F::InSub(27, sub(Tab::Genre, 0, text(1, "a"), false)),
+        ],
+        Tab::Genre => [
+            eq(0),
+            text(1, "a"),
+            list,
+            F::Columns(0, Op::Eq, 0),
+            nested(0),
+            F::Exists(Edge::ItemGenre, sub(Tab::Item, 0, eq(4), false)),
+        ],
     }
 }
 
@@ -159,7 +212,10 @@ fn trees(tab: Tab) -> Vec<F> {
 
 const LIMITS: [(Option<u64>, Option<u64>); 3] = [(None, None), (Some(3), None), (Some(3), Some(1))];
 
-fn limited<'s, S: tenantry::query::Sources>(mut select: Select<'s, S>, (limit, offset): (Option<u64>, Option<u64>)) -> Select<'s, S> {
+fn limited<'s, S: tenantry::query::Sources>(
+    mut select: Select<'s, S>,
+    (limit, offset): (Option<u64>, Option<u64>),
+) -> Select<'s, S> {
     if let Some(limit) = limit {
         select = select.limit(limit);
     }
@@ -191,12 +247,16 @@ fn reads<T: Fix>(court: &Court, f: Option<&F>) {
             };
             court.hear(|schema, dialect| select().to_sql(schema, dialect));
             court.hear(|schema, dialect| select().columns((key, other)).to_sql(schema, dialect));
-            court.hear(|schema, dialect| select().columns((key, other)).distinct().to_sql(schema, dialect));
+            court.hear(|schema, dialect| {
+                select().columns((key, other)).distinct().to_sql(schema, dialect)
+            });
         }
     }
     court.hear(|schema, dialect| base().unordered().to_sql(schema, dialect));
     court.hear(|schema, dialect| base().for_update().to_sql(schema, dialect));
-    court.hear(|schema, dialect| base().aggregate((count(), key.max(), other.count_distinct())).to_sql(schema, dialect));
+    court.hear(|schema, dialect| {
+        base().aggregate((count(), key.max(), other.count_distinct())).to_sql(schema, dialect)
+    });
     for having in [false, true] {
         for limit in [false, true] {
             let grouped = || {
@@ -240,22 +300,35 @@ fn plain<T: FixOwned>(court: &Court) {
     let at = |at: usize| Column::<T, i64>::new(at as u16);
     court.hear(|schema, dialect| Find::<T>::new(scope, T::key(&[1, 2])).to_sql(schema, dialect));
     court.hear(|schema, dialect| Delete::<T, _>::new(scope).all_rows().to_sql(schema, dialect));
-    court.hear(|schema, dialect| Delete::<T, _>::new(scope).key(T::key(&[1, 2])).returning().to_sql(schema, dialect));
-    court.hear(|schema, dialect| Update::<T, _>::new(scope).set(at(1), at(0)).all_rows().to_sql(schema, dialect));
-    let row = T::from_row(&T::TAB.columns().iter().map(|col| match col.kind {
-        _ if col.null => Cell::Null,
-        Kind::F64 => Cell::Float(4),
-        Kind::Text => Cell::Text("text".into()),
-        Kind::Bytes => Cell::Bytes(vec![1]),
-        Kind::Uuid => Cell::Bytes(vec![1; 16]),
-        Kind::Time => Cell::Time(0),
-        Kind::Json => Cell::Text("1".into()),
-        Kind::State => Cell::Text("open".into()),
-        Kind::Date => Cell::Int(2_460_000),
-        _ => Cell::Int(1),
-    }).collect::<Vec<_>>());
+    court.hear(|schema, dialect| {
+        Delete::<T, _>::new(scope).key(T::key(&[1, 2])).returning().to_sql(schema, dialect)
+    });
+    court.hear(|schema, dialect| {
+        Update::<T, _>::new(scope).set(at(1), at(0)).all_rows().to_sql(schema, dialect)
+    });
+    let row = T::from_row(
+        &T::TAB
+            .columns()
+            .iter()
+            .map(|col| match col.kind {
+                _ if col.null => Cell::Null,
+                Kind::F64 => Cell::Float(4),
+                Kind::Text => Cell::Text("text".into()),
+                Kind::Bytes => Cell::Bytes(vec![1]),
+                Kind::Uuid => Cell::Bytes(vec![1; 16]),
+                Kind::Time => Cell::Time(0),
+                Kind::Json => Cell::Text("1".into()),
+                Kind::State => Cell::Text("open".into()),
+                Kind::Date => Cell::Int(2_460_000),
+                _ => Cell::Int(1),
+            })
+            .collect::<Vec<_>>(),
+    );
     let targets: Vec<Vec<usize>> =
-        [Some(T::TAB.keys().to_vec()), T::TAB.unique().map(|at| vec![at])].into_iter().flatten().collect();
+        [Some(T::TAB.keys().to_vec()), T::TAB.unique().map(|at| vec![at])]
+            .into_iter()
+            .flatten()
+            .collect();
     for rows in 1..=8 {
         let insert = || Insert::many(scope, std::iter::repeat_n(row.clone(), rows));
         court.hear(|schema, dialect| insert().to_sql(schema, dialect));

@@ -311,7 +311,10 @@ fn columns_of(tab: Tab) -> Vec<Col> {
         other => panic!("a column type that the fixture does not know: {other:?}"),
     };
     let columns = tab.definition().columns();
-    columns.iter().map(|column| Col { kind: kind(column.kind()), null: column.is_nullable() }).collect()
+    columns
+        .iter()
+        .map(|column| Col { kind: kind(column.kind()), null: column.is_nullable() })
+        .collect()
 }
 
 /// A value without its type, ordered as the store orders values: NULL first, text bytewise.
@@ -431,7 +434,9 @@ impl Basis for Uuid {
 impl Basis for OffsetDateTime {
     fn of(cell: &Cell) -> Option<Self> {
         match cell {
-            Cell::Time(micros) => Some(Self::from_unix_timestamp_nanos(i128::from(*micros) * 1_000).unwrap()),
+            Cell::Time(micros) => {
+                Some(Self::from_unix_timestamp_nanos(i128::from(*micros) * 1_000).unwrap())
+            }
             Cell::Bad => Some(Self::from_unix_timestamp_nanos(1).unwrap()),
             _ => None,
         }
@@ -624,19 +629,58 @@ macro_rules! with_owned {
 macro_rules! with_kind {
     ($kind:expr, $V:ident => $run:expr) => {
         match $kind {
-            $crate::oracle::world::Kind::Bool => { type $V = bool; $run }
-            $crate::oracle::world::Kind::I16 => { type $V = i16; $run }
-            $crate::oracle::world::Kind::I32 => { type $V = i32; $run }
-            $crate::oracle::world::Kind::I64 => { type $V = i64; $run }
-            $crate::oracle::world::Kind::F64 => { type $V = f64; $run }
-            $crate::oracle::world::Kind::Text => { type $V = String; $run }
-            $crate::oracle::world::Kind::Bytes => { type $V = Vec<u8>; $run }
-            $crate::oracle::world::Kind::Uuid => { type $V = uuid::Uuid; $run }
-            $crate::oracle::world::Kind::Time => { type $V = time::OffsetDateTime; $run }
-            $crate::oracle::world::Kind::Date => { type $V = time::Date; $run }
-            $crate::oracle::world::Kind::Json => { type $V = serde_json::Value; $run }
-            $crate::oracle::world::Kind::Decimal => { type $V = rust_decimal::Decimal; $run }
-            $crate::oracle::world::Kind::State => { type $V = $crate::oracle::world::State; $run }
+            $crate::oracle::world::Kind::Bool => {
+                type $V = bool;
+                $run
+            }
+            $crate::oracle::world::Kind::I16 => {
+                type $V = i16;
+                $run
+            }
+            $crate::oracle::world::Kind::I32 => {
+                type $V = i32;
+                $run
+            }
+            $crate::oracle::world::Kind::I64 => {
+                type $V = i64;
+                $run
+            }
+            $crate::oracle::world::Kind::F64 => {
+                type $V = f64;
+                $run
+            }
+            $crate::oracle::world::Kind::Text => {
+                type $V = String;
+                $run
+            }
+            $crate::oracle::world::Kind::Bytes => {
+                type $V = Vec<u8>;
+                $run
+            }
+            $crate::oracle::world::Kind::Uuid => {
+                type $V = uuid::Uuid;
+                $run
+            }
+            $crate::oracle::world::Kind::Time => {
+                type $V = time::OffsetDateTime;
+                $run
+            }
+            $crate::oracle::world::Kind::Date => {
+                type $V = time::Date;
+                $run
+            }
+            $crate::oracle::world::Kind::Json => {
+                type $V = serde_json::Value;
+                $run
+            }
+            $crate::oracle::world::Kind::Decimal => {
+                type $V = rust_decimal::Decimal;
+                $run
+            }
+            $crate::oracle::world::Kind::State => {
+                type $V = $crate::oracle::world::State;
+                $run
+            }
         }
     };
 }

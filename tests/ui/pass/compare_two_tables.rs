@@ -3,10 +3,7 @@
 include!("../tables.rs");
 
 async fn pairs(scope: &TenantScope, db: &Database) -> Result<Vec<(Order, Customer)>> {
-    Order::select(scope)
-        .join(orders::customer_id)
-        .fetch_all(db)
-        .await
+    Order::select(scope).join(orders::customer_id).fetch_all(db).await
 }
 
 fn main() {}

@@ -3,9 +3,7 @@
 include!("../tables.rs");
 
 async fn orders_of(scope: &TenantScope, db: &Database) -> Result<Vec<Order>> {
-    Order::select(scope)
-        .fetch_all(db)
-        .await
+    Order::select(scope).fetch_all(db).await
 }
 
 fn main() {}

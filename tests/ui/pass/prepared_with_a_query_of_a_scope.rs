@@ -4,9 +4,7 @@ include!("../tables.rs");
 
 fn prepared(scope: &TenantScope) -> Prepared<Order, (i64,)> {
     let _ = scope;
-    Order::prepare(|q, (min,): (_,)| {
-        q.filter(orders::total_cents.gt(min))
-    })
+    Order::prepare(|q, (min,): (_,)| q.filter(orders::total_cents.gt(min)))
 }
 
 fn main() {}

@@ -3,9 +3,7 @@
 include!("../tables.rs");
 
 async fn large(scope: &TenantScope, db: &Database) -> Result<Vec<Order>> {
-    let prepared = Order::prepare(|q, (min,): (_,)| {
-        q.filter(orders::total_cents.gt(min))
-    });
+    let prepared = Order::prepare(|q, (min,): (_,)| q.filter(orders::total_cents.gt(min)));
     prepared.fetch_all(scope, (100,), db).await
 }
 

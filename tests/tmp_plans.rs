@@ -1,0 +1,2 @@
+#[path = "it/plans.rs"]
+mod plans;
