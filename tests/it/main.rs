@@ -3,9 +3,14 @@
     clippy::disallowed_methods,
     clippy::disallowed_types,
     clippy::expect_used,
+    clippy::future_not_send,
     clippy::indexing_slicing,
+    clippy::large_enum_variant,
+    clippy::only_used_in_recursion,
     clippy::panic,
+    clippy::unnecessary_unwrap,
     clippy::unwrap_used,
+    unreachable_pub,
     reason = "tests stop at the first surprise, and stage raw SQL around the crate"
 )]
 
@@ -14,4 +19,5 @@ mod example;
 mod faults;
 mod leaks;
 mod oracle;
+mod plans;
 mod ui;

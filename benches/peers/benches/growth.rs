@@ -7,7 +7,9 @@ use peers::world;
 
 fn main() {
     if setting("GROWTH", 0) == 0 {
-        println!("skipped: `GROWTH=1 cargo bench --bench growth` writes three files of a million rows");
+        println!(
+            "skipped: `GROWTH=1 cargo bench --bench growth` writes three files of a million rows"
+        );
         return;
     }
     let rows = setting("ROWS", 1_000_000);

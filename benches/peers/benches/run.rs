@@ -18,8 +18,14 @@ fn main() {
         let rounds = setting("ROUNDS", 60);
         let readers = Readers::new(&numbers, scopes.clone(), ROWS, 50);
 
-        print("get by key", &compare(&ways::gets(&path, &issuer, &readers).await, rounds, 300).await);
-        print("list of 50", &compare(&ways::lists(&path, &issuer, &readers).await, rounds, 40).await);
+        print(
+            "get by key",
+            &compare(&ways::gets(&path, &issuer, &readers).await, rounds, 300).await,
+        );
+        print(
+            "list of 50",
+            &compare(&ways::lists(&path, &issuer, &readers).await, rounds, 40).await,
+        );
 
         let writers: Vec<Writer> = (0..WRITING)
             .map(|at| Writer {

@@ -5,7 +5,9 @@
 
 use std::hint::black_box;
 
-use sea_orm::{EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _};
+use sea_orm::{
+    EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _,
+};
 use sea_query::{
     Expr, ExprTrait as _, IntoIden, JoinType, Order as Direction, Query, SqliteQueryBuilder,
 };
@@ -110,6 +112,11 @@ macro_rules! cases {
     };
 }
 
+/// Keeps the compiler from dropping the work.
+fn done(values: usize) {
+    black_box(values);
+}
+
 /// Drops text and arguments as they are after the last value was bound.
 macro_rules! bound {
     ($query:expr) => {{
@@ -121,10 +128,9 @@ macro_rules! bound {
 
 cases! {
     "get", "static": |x| bound!(sqlx::query(GET).bind(x.organization).bind(x.id));
-    "get", "find": |x| drop(black_box(Order::find(&x.scope, x.id).bench_build(&x.db).unwrap()));
-    "get", "prepared": |x| drop(black_box(x.get.bench_build(&x.scope, (x.id,), &x.db).unwrap()));
-    "get", "dynamic": |x| drop(black_box(
-        Order::select(&x.scope).filter(orders::id.eq(x.id)).bench_build(&x.db).unwrap()));
+    "get", "find": |x| done(Order::find(&x.scope, x.id).bench_build(&x.db).unwrap());
+    "get", "prepared": |x| done(x.get.bench_build(&x.scope, (x.id,), &x.db).unwrap());
+    "get", "dynamic": |x| done(Order::select(&x.scope).filter(orders::id.eq(x.id)).bench_build(&x.db).unwrap());
     "get", "sea-query": |x| {
         let (sql, values) = Query::select()
             .columns([sea::Column::Id, sea::Column::CustomerId, sea::Column::Email, sea::Column::TotalCents, sea::Column::Note, sea::Column::PlacedAt])
@@ -139,15 +145,13 @@ cases! {
 
     "list", "static": |x| bound!(
         sqlx::query(LIST).bind(x.organization).bind(EMAIL).bind(FLOOR).bind(x.micros).bind(50_i64));
-    "list", "prepared": |x| drop(black_box(
-        x.list.bench_build(&x.scope, (EMAIL, FLOOR, x.placed_at), &x.db).unwrap()));
-    "list", "dynamic": |x| drop(black_box(
-        Order::select(&x.scope)
+    "list", "prepared": |x| done(x.list.bench_build(&x.scope, (EMAIL, FLOOR, x.placed_at), &x.db).unwrap());
+    "list", "dynamic": |x| done(Order::select(&x.scope)
             .filter(orders::email.ne(EMAIL).and(orders::total_cents.gt(FLOOR)).and(orders::placed_at.ge(x.placed_at)))
             .order_by(orders::placed_at.desc())
             .order_by(orders::total_cents.asc())
             .limit(50)
-            .bench_build(&x.db).unwrap()));
+            .bench_build(&x.db).unwrap());
     "list", "sea-query": |x| {
         let (sql, values) = Query::select()
             .columns([sea::Column::Id, sea::Column::CustomerId, sea::Column::Email, sea::Column::TotalCents, sea::Column::Note, sea::Column::PlacedAt])
@@ -180,14 +184,11 @@ cases! {
 
     "update", "static": |x| bound!(
         sqlx::query(UPDATE).bind("gift").bind(FLOOR).bind(x.organization).bind(x.id));
-    "update", "prepared": |x| drop(black_box(
-        x.update.bench_build(&x.scope, ("gift", FLOOR, x.id), &x.unwalled).unwrap()));
-    "update", "dynamic": |x| drop(black_box(
-        Order::update(&x.scope).set(orders::note, "gift").set(orders::total_cents, FLOOR)
-            .filter(orders::id.eq(x.id)).bench_build(&x.unwalled).unwrap()));
-    "update", "dynamic, wall": |x| drop(black_box(
-        Order::update(&x.scope).set(orders::note, "gift").set(orders::total_cents, FLOOR)
-            .filter(orders::id.eq(x.id)).bench_build(&x.db).unwrap()));
+    "update", "prepared": |x| done(x.update.bench_build(&x.scope, ("gift", FLOOR, x.id), &x.unwalled).unwrap());
+    "update", "dynamic": |x| done(Order::update(&x.scope).set(orders::note, "gift").set(orders::total_cents, FLOOR)
+            .filter(orders::id.eq(x.id)).bench_build(&x.unwalled).unwrap());
+    "update", "dynamic, wall": |x| done(Order::update(&x.scope).set(orders::note, "gift").set(orders::total_cents, FLOOR)
+            .filter(orders::id.eq(x.id)).bench_build(&x.db).unwrap());
     "update", "sea-query": |x| {
         let (sql, values) = Query::update()
             .table(sea::Entity)
@@ -205,10 +206,8 @@ cases! {
             .bind(row.email).bind(row.total_cents).bind(row.note)
             .bind(i64::try_from(row.placed_at.unix_timestamp_nanos() / 1_000).unwrap()));
     };
-    "insert", "dynamic": |x| drop(black_box(
-        Order::insert(&x.scope, black_box(x.row())).bench_build(&x.unwalled).unwrap()));
-    "insert", "dynamic, wall": |x| drop(black_box(
-        Order::insert(&x.scope, black_box(x.row())).bench_build(&x.db).unwrap()));
+    "insert", "dynamic": |x| done(Order::insert(&x.scope, black_box(x.row())).bench_build(&x.unwalled).unwrap());
+    "insert", "dynamic, wall": |x| done(Order::insert(&x.scope, black_box(x.row())).bench_build(&x.db).unwrap());
     "insert", "sea-query": |x| {
         let row = black_box(x.row());
         let (sql, values) = Query::insert()
@@ -225,11 +224,9 @@ cases! {
 
     "join", "static": |x| bound!(
         sqlx::query(JOIN).bind(x.organization).bind(x.organization).bind(FLOOR));
-    "join", "prepared": |x| drop(black_box(
-        x.join.bench_build(&x.scope, (FLOOR,), &x.db).unwrap()));
-    "join", "dynamic": |x| drop(black_box(
-        Order::select(&x.scope).join(orders::customer_id).filter(orders::total_cents.gt(FLOOR))
-            .bench_build(&x.db).unwrap()));
+    "join", "prepared": |x| done(x.join.bench_build(&x.scope, (FLOOR,), &x.db).unwrap());
+    "join", "dynamic": |x| done(Order::select(&x.scope).join(orders::customer_id).filter(orders::total_cents.gt(FLOOR))
+            .bench_build(&x.db).unwrap());
     "join", "sea-query": |x| {
         use sea::customer::Column as Parent;
         let child = |column: sea::Column| (sea::Entity.into_iden(), column.into_iden());

@@ -61,7 +61,8 @@ pub async fn compare(ways: &[Way], rounds: u64, batch: u64) -> Vec<Cost> {
     ways.iter()
         .zip(&times)
         .map(|(way, own)| {
-            let ratios: Vec<f64> = own.iter().zip(&times[0]).map(|(own, first)| own / first).collect();
+            let ratios: Vec<f64> =
+                own.iter().zip(&times[0]).map(|(own, first)| own / first).collect();
             Cost {
                 name: way.name,
                 time: Duration::from_secs_f64(quantile(own, 0.5)),

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
-use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _};
+use sea_orm::{
+    ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+};
 use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
 use tenantry::query::Prepared;
 use tenantry::scope::ScopeIssuer;
@@ -89,7 +91,8 @@ fn from_diesel((id, customer_id, email, total_cents, note, placed_at): DieselRow
 }
 
 fn from_rusqlite(row: &rusqlite::Row<'_>) -> rusqlite::Result<Order> {
-    let uuid = |at| row.get_ref(at).map(|value| Uuid::from_slice(value.as_blob().unwrap()).unwrap());
+    let uuid =
+        |at| row.get_ref(at).map(|value| Uuid::from_slice(value.as_blob().unwrap()).unwrap());
     Ok(Order {
         id: uuid(0)?,
         customer_id: uuid(1)?,
@@ -180,14 +183,20 @@ pub fn get_by_tenantry(name: &'static str, db: &Database, readers: &Readers) -> 
         let (db, readers) = (db.clone(), readers.clone());
         async move {
             for run in from..to {
-                let found = Order::find(readers.scope(run), readers.key(run)).fetch_optional(&db).await;
+                let found =
+                    Order::find(readers.scope(run), readers.key(run)).fetch_optional(&db).await;
                 std::hint::black_box(found.unwrap().unwrap());
             }
         }
     })
 }
 
-pub fn list_by_sqlx(name: &'static str, pool: &SqlitePool, readers: &Readers, witness: bool) -> Way {
+pub fn list_by_sqlx(
+    name: &'static str,
+    pool: &SqlitePool,
+    readers: &Readers,
+    witness: bool,
+) -> Way {
     let (pool, readers) = (pool.clone(), readers.clone());
     Way::new(name, move |from, to| {
         let (pool, readers) = (pool.clone(), readers.clone());
@@ -326,7 +335,14 @@ pub async fn gets(path: &Path, issuer: &ScopeIssuer, readers: &Readers) -> Vec<W
             for run in from..to {
                 use table::orders::dsl;
                 let found: DieselRow = dsl::orders
-                    .select((dsl::id, dsl::customer_id, dsl::email, dsl::total_cents, dsl::note, dsl::placed_at))
+                    .select((
+                        dsl::id,
+                        dsl::customer_id,
+                        dsl::email,
+                        dsl::total_cents,
+                        dsl::note,
+                        dsl::placed_at,
+                    ))
                     .filter(dsl::organization_id.eq(readers.owner(run).as_bytes().as_slice()))
                     .filter(dsl::id.eq(readers.key(run).as_bytes().as_slice()))
                     .get_result(&mut *own)
@@ -429,7 +445,14 @@ pub async fn lists(path: &Path, issuer: &ScopeIssuer, readers: &Readers) -> Vec<
             for run in from..to {
                 use table::orders::dsl;
                 let found: Vec<DieselRow> = dsl::orders
-                    .select((dsl::id, dsl::customer_id, dsl::email, dsl::total_cents, dsl::note, dsl::placed_at))
+                    .select((
+                        dsl::id,
+                        dsl::customer_id,
+                        dsl::email,
+                        dsl::total_cents,
+                        dsl::note,
+                        dsl::placed_at,
+                    ))
                     .filter(dsl::organization_id.eq(readers.owner(run).as_bytes().as_slice()))
                     .order((dsl::placed_at.desc(), dsl::id.asc()))
                     .limit(i64::from(readers.limit))
@@ -460,7 +483,8 @@ pub async fn lists(path: &Path, issuer: &ScopeIssuer, readers: &Readers) -> Vec<
 }
 
 const INSERT: &str = "INSERT INTO orders (organization_id, id, customer_id, email, total_cents, note, placed_at) VALUES (?, ?, ?, ?, ?, ?, ?)";
-const UPDATE: &str = "UPDATE orders SET note = ?, total_cents = ? WHERE organization_id = ? AND id = ?";
+const UPDATE: &str =
+    "UPDATE orders SET note = ?, total_cents = ? WHERE organization_id = ? AND id = ?";
 
 /// The rows that one way writes: of its own organization, so that the ways do not meet.
 #[derive(Clone)]
@@ -494,10 +518,7 @@ pub async fn writes(path: &Path, issuer: &ScopeIssuer, writers: &[Writer]) -> (V
     let mut updates = Vec::new();
     let one = pool(path, 1).await;
     let defaults = default_pool(path).await;
-    let sqlx_ways = [
-        ("sqlx, one connection", one),
-        ("sqlx, defaults", defaults),
-    ];
+    let sqlx_ways = [("sqlx, one connection", one), ("sqlx, defaults", defaults)];
     for ((name, pool), writer) in sqlx_ways.into_iter().zip(writers) {
         let (own, writing) = (pool.clone(), writer.clone());
         inserts.push(Way::new(name, move |from, to| {
@@ -582,7 +603,9 @@ pub async fn writes(path: &Path, issuer: &ScopeIssuer, writers: &[Writer]) -> (V
                     email: Set(row.email),
                     total_cents: Set(row.total_cents),
                     note: Set(row.note),
-                    placed_at: Set(i64::try_from(row.placed_at.unix_timestamp_nanos() / 1_000).unwrap()),
+                    placed_at: Set(
+                        i64::try_from(row.placed_at.unix_timestamp_nanos() / 1_000).unwrap()
+                    ),
                 })
                 .exec_without_returning(&db)
                 .await
@@ -624,7 +647,9 @@ pub async fn writes(path: &Path, issuer: &ScopeIssuer, writers: &[Writer]) -> (V
                         dsl::email.eq(row.email),
                         dsl::total_cents.eq(row.total_cents),
                         dsl::note.eq(row.note),
-                        dsl::placed_at.eq(i64::try_from(row.placed_at.unix_timestamp_nanos() / 1_000).unwrap()),
+                        dsl::placed_at
+                            .eq(i64::try_from(row.placed_at.unix_timestamp_nanos() / 1_000)
+                                .unwrap()),
                     ))
                     .execute(&mut *db)
                     .unwrap();
@@ -676,7 +701,12 @@ pub async fn writes(path: &Path, issuer: &ScopeIssuer, writers: &[Writer]) -> (V
             let db = db.lock().unwrap();
             for run in from..to {
                 let mut statement = db.prepare_cached(UPDATE).unwrap();
-                let values = ("gift", Writer::total(run), writer.owner.into_bytes(), writer.key(run).into_bytes());
+                let values = (
+                    "gift",
+                    Writer::total(run),
+                    writer.owner.into_bytes(),
+                    writer.key(run).into_bytes(),
+                );
                 assert_eq!(statement.execute(values).unwrap(), 1);
             }
         }

@@ -90,9 +90,8 @@ pub fn options(path: &Path) -> SqliteConnectOptions {
 
 /// Writes a file of `organizations` with `rows` orders each, in the tables that tenantry declares.
 pub async fn fill(path: &Path, organizations: u64, rows: u64) {
-    let mut connection = sqlx::SqliteConnection::connect_with(&options(path).foreign_keys(false))
-        .await
-        .unwrap();
+    let mut connection =
+        sqlx::SqliteConnection::connect_with(&options(path).foreign_keys(false)).await.unwrap();
     for statement in schema().ddl(Dialect::Sqlite).unwrap() {
         sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
     }
@@ -153,12 +152,7 @@ pub async fn enter(numbers: &[u64]) -> (ScopeIssuer, Vec<TenantScope>) {
 /// tenantry on the file, with its default settings.
 pub async fn open(path: &Path, issuer: &ScopeIssuer, write_wall: bool) -> Database {
     let url = format!("sqlite://{}", path.display());
-    Database::builder()
-        .issuer(issuer)
-        .write_wall(write_wall)
-        .connect(&url, schema())
-        .await
-        .unwrap()
+    Database::builder().issuer(issuer).write_wall(write_wall).connect(&url, schema()).await.unwrap()
 }
 
 /// A row to insert that no file holds.

@@ -391,16 +391,14 @@ impl<'e> Run<'e> {
                 }
             }
             Self::Transaction(transaction) => {
-                let outcome = sqlite::run(transaction.connection(), bound, &mut each).await;
-                let outcome = match outcome {
+                match sqlite::run(transaction.connection(), bound, &mut each).await {
                     Err(Fault::Foreign(source)) => {
                         let database = transaction.database().clone();
                         let connection = transaction.connection();
                         Err(explain(connection, database.schema(), actor, written, source).await)
                     }
                     outcome => outcome,
-                };
-                outcome
+                }
             }
         };
         match outcome {

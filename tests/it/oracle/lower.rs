@@ -13,7 +13,7 @@ use tenantry::query::{
     Aggregate, Columns, Cursor, Delete, Filter, Find, Grouped, GroupedAggregates, Insert, OrderBy,
     Prepared, PreparedUpdate, Projection, Select, Sources, Update, all, any, count,
 };
-use tenantry::table::{At, Column, First, Fourth, Occurrence, Second, Table, Third};
+use tenantry::table::{At, Column, First, Fourth, Occurrence, Second, Third};
 use tenantry::{Database, Result, TenantScope};
 
 use super::model::Seen;

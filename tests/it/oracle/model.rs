@@ -95,7 +95,11 @@ fn compare(left: &Cell, op: Op, right: &Cell) -> Option<bool> {
 }
 
 fn one_of(cell: &Cell, cells: &[Cell]) -> Option<bool> {
-    cells.iter().fold(Some(false), |found, other| or(found, compare(cell, Op::Eq, other)))
+    let mut found = Some(false);
+    for other in cells {
+        found = or(found, compare(cell, Op::Eq, other));
+    }
+    found
 }
 
 /// LIKE with `\` as escape.

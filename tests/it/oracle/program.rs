@@ -1004,7 +1004,7 @@ impl Generator {
             for _ in 0..1 + self.random.below(2) {
                 let column = self.column(tab);
                 let key = tab.keys().contains(&column);
-                if !update.contains(&column) && !(many && key) {
+                if !(update.contains(&column) || many && key) {
                     if key {
                         self.clause(Clause::UpsertSetsKey);
                     }

@@ -17,7 +17,7 @@ fn with_every_wall_up_programs_observe_the_same() {
         .unwrap_or(25);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for number in 0..programs {
-        let program = Generator::new(seed_of(0x5EC0_11D, number)).program(OPERATIONS);
+        let program = Generator::new(seed_of(0x05EC_011D, number)).program(OPERATIONS);
         let folder = tempfile::tempdir().unwrap();
         let (plain, walled) = (folder.path().join("plain.db"), folder.path().join("walled.db"));
         let expected = runtime.block_on(run(Place::Memory, &program, Others::Busy)).seen;

@@ -225,10 +225,6 @@ impl Tab {
         }
     }
 
-    pub fn of(definition: &TableDefinition) -> Self {
-        Self::ALL.into_iter().find(|tab| tab.definition().name() == definition.name()).unwrap()
-    }
-
     pub fn columns(self) -> &'static [Col] {
         static COLUMNS: OnceLock<Vec<Vec<Col>>> = OnceLock::new();
         let all = COLUMNS.get_or_init(|| Self::ALL.into_iter().map(columns_of).collect());

@@ -1,2 +1,0 @@
-#[path = "it/plans.rs"]
-mod plans;
