@@ -363,7 +363,7 @@ impl<'e> Run<'e> {
         mut self,
         actor: Actor<'_>,
         table: &'static TableDefinition,
-        written: Written<'_>,
+        (written, returning): (Written<'_>, bool),
         render: impl FnOnce(Context<'_>) -> Result<Rendered> + Send,
         mut decode: impl FnMut(&mut RowReader<'_>) -> Result<T> + Send,
     ) -> Result<(u64, Vec<T>)> {
@@ -382,13 +382,24 @@ impl<'e> Run<'e> {
                 if let Actor::Scope(scope) = actor {
                     scope.check()?;
                 }
-                match sqlite::run(writer.connection(), bound, &mut each).await {
+                // Rows that are read back are checked before the write is kept.
+                if returning {
+                    sqlite::begin(&mut writer, actor.organization()).await?;
+                }
+                let outcome = match sqlite::run(writer.connection(), bound, &mut each).await {
                     Err(Fault::Foreign(source)) => {
                         Err(explain(writer.connection(), database.schema(), actor, written, source)
                             .await)
                     }
                     outcome => outcome,
+                };
+                match outcome {
+                    Ok(_) if returning => sqlite::commit(&mut writer).await?,
+                    // Where this fails too, the guard repeats it.
+                    Err(_) if returning => drop(sqlite::rollback(&mut writer).await),
+                    _ => {}
                 }
+                outcome
             }
             Self::Transaction(transaction) => {
                 match sqlite::run(transaction.connection(), bound, &mut each).await {
@@ -445,7 +456,8 @@ impl<'e> Run<'e> {
                     }
                 }
             }
-            (Self::Database(database), Actor::Scope(scope)) if ast.batch => {
+            // Rows that are read back are checked before the insert is kept.
+            (Self::Database(database), Actor::Scope(scope)) if ast.batch || returning => {
                 let mut transaction = database.begin(scope).await?;
                 match batch.insert_in(&mut transaction, &chunks, &mut each).await {
                     Ok(affected) => transaction.commit().await.map(|()| affected),

@@ -98,7 +98,7 @@ pub(crate) async fn update<T: Table, O: Send>(
     run.write(
         actor,
         table,
-        Written::Set(table, &ast.set),
+        (Written::Set(table, &ast.set), returning),
         |context| {
             context.renderer(actor.reach()).update(table, &ast.set, ast.filter.as_ref(), returning)
         },
@@ -118,7 +118,7 @@ pub(crate) async fn delete<T: Table, O: Send>(
     run.write(
         actor,
         table,
-        Written::Deleted,
+        (Written::Deleted, returning),
         |context| context.renderer(actor.reach()).delete(table, filter, returning),
         decode,
     )
@@ -235,7 +235,7 @@ impl<T: TenantTable, A: Send + Sync> PreparedUpdate<T, A> {
             .write(
                 Actor::Scope(scope),
                 table,
-                Written::Set(table, &self.ast().set),
+                (Written::Set(table, &self.ast().set), false),
                 |context| {
                     self.rendered(Dialect::Sqlite, context.schema, context.prologue, arguments)
                 },
