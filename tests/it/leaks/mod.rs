@@ -3,6 +3,7 @@
 
 mod cursors;
 pub(crate) mod fixture;
+mod forged;
 mod joints;
 mod keys;
 mod queue;

@@ -1,0 +1,171 @@
+//! Markers, edges and occurrences made by hand: what a macro can call, a user can call.
+
+use tenantry::query::count;
+use tenantry::table::{
+    Column, First, Foreign, GlobalTable, RowReader, RowWriter, Schema, Table, TableDefinition,
+    TenantTable,
+};
+use tenantry::{ErrorKind, Result};
+
+use super::fixture::*;
+
+/// A row type over another table's definition, with the marker of the other kind.
+macro_rules! mask {
+    ($mask:ident over $row:ident, $marker:ident, $entries:ident) => {
+        #[derive(Debug)]
+        struct $mask($row);
+
+        impl Table for $mask {
+            type Key = i64;
+
+            fn definition() -> &'static TableDefinition {
+                $row::definition()
+            }
+
+            fn encode(&self, row: &mut RowWriter<'_>) -> Result<()> {
+                self.0.encode(row)
+            }
+
+            fn decode(row: &mut RowReader<'_>) -> Result<Self> {
+                $row::decode(row).map(Self)
+            }
+        }
+
+        impl $marker for $mask {}
+        tenantry::$entries!($mask);
+    };
+}
+
+mask!(SharedCustomer over Customer, GlobalTable, global_entries);
+mask!(OwnedGenre over Genre, TenantTable, tenant_entries);
+
+#[tokio::test]
+async fn l77_a_marker_of_the_other_kind_writes_and_crosses_nothing() {
+    let w = world().await;
+    let before = Customer::select(&w.b).fetch_all(&w.db).await.unwrap();
+    let genres = Genre::select(&w.a).fetch_all(&w.db).await.unwrap();
+    let row = || Customer { id: 1, name: "x".into(), token: None };
+    let genre = || Genre { id: 77, name: "planted".into() };
+    let name = Column::<SharedCustomer, String>::new(1);
+    let outcomes = [
+        SharedCustomer::delete_global(&authority()).all_rows().execute(&w.db).await,
+        SharedCustomer::update_global(&authority()).set(name, "x").all_rows().execute(&w.db).await,
+        SharedCustomer::insert_global(&authority(), SharedCustomer(row())).execute(&w.db).await,
+        OwnedGenre::insert(&w.a, OwnedGenre(genre())).execute(&w.db).await,
+        OwnedGenre::insert_many(&w.a, [OwnedGenre(genre())]).execute(&w.db).await,
+        OwnedGenre::update(&w.a)
+            .set(Column::<OwnedGenre, String>::new(1), "x")
+            .all_rows()
+            .execute(&w.db)
+            .await,
+        OwnedGenre::delete(&w.a).all_rows().execute(&w.db).await,
+        OwnedGenre::select_across(&authority())
+            .fetch_all(&w.db)
+            .await
+            .map(|rows| rows.len() as u64),
+    ];
+    for (n, outcome) in outcomes.into_iter().enumerate() {
+        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Misuse, "{n}");
+    }
+    assert_eq!(Customer::select(&w.b).fetch_all(&w.db).await.unwrap(), before);
+    assert_eq!(Genre::select(&w.a).fetch_all(&w.db).await.unwrap(), genres);
+
+    let schema = Schema::new().global::<SharedCustomer>();
+    assert_eq!(schema.validate().unwrap_err().kind(), ErrorKind::Misuse);
+    let schema = Schema::new().tenant::<OwnedGenre>();
+    assert_eq!(schema.validate().unwrap_err().kind(), ErrorKind::Misuse);
+}
+
+/// The column refers to customers; this constant says that it refers to employees.
+#[tokio::test]
+async fn l77_an_edge_that_is_not_declared_joins_nothing() {
+    const ASTRAY: Column<Order, Foreign<Employee, i64>> = Column::new(1);
+    let w = world().await;
+    let errors = [
+        Order::select(&w.a).join(ASTRAY).fetch_all(&w.db).await.unwrap_err(),
+        Order::select(&w.a).left_join(ASTRAY).fetch_all(&w.db).await.unwrap_err(),
+        Employee::select(&w.a).left_join_from(ASTRAY).fetch_all(&w.db).await.unwrap_err(),
+        Employee::select(&w.a)
+            .filter(ASTRAY.exists_in(Order::select(&w.a)))
+            .fetch_all(&w.db)
+            .await
+            .unwrap_err(),
+    ];
+    for error in errors {
+        assert_eq!(error.kind(), ErrorKind::Misuse, "{error:?}");
+    }
+}
+
+/// The compiler asks which occurrence is meant; who answers it by force is asked again.
+#[tokio::test]
+async fn a_column_of_a_table_that_occurs_twice_is_not_guessed() {
+    let w = world().await;
+    let filtered = Employee::select(&w.a)
+        .join(employees::boss)
+        .filter::<_, First>(employees::name.eq("x"))
+        .fetch_all(&w.db)
+        .await;
+    assert_eq!(filtered.unwrap_err().kind(), ErrorKind::Misuse);
+    let named = Employee::select(&w.a)
+        .join(employees::boss)
+        .filter(employees::name.at(First).eq("x"))
+        .fetch_all(&w.db)
+        .await;
+    assert!(named.is_ok());
+}
+
+#[tokio::test]
+async fn what_has_no_order_has_no_limit() {
+    let w = world().await;
+    let limited = Order::select(&w.a).unordered().limit(1).fetch_all(&w.db).await;
+    let skipped = Order::select(&w.a).unordered().offset(1).fetch_all(&w.db).await;
+    let first = Order::select(&w.a).unordered().fetch_optional(&w.db).await.map(|_| Vec::new());
+    for outcome in [limited, skipped, first] {
+        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Misuse);
+    }
+    assert!(Order::select(&w.a).unordered().exists(&w.db).await.unwrap());
+    let locked = Order::select(&w.a).for_update().aggregate(count()).fetch_one(&w.db).await;
+    assert_eq!(locked.unwrap_err().kind(), ErrorKind::Misuse);
+}
+
+#[tokio::test]
+async fn an_upsert_names_what_is_declared_and_an_update_sets_a_column_once() {
+    let w = world().await;
+    let row = Customer { id: 9, name: "nine".into(), token: None };
+    let astray = Customer::insert(&w.a, row)
+        .on_conflict(customers::token)
+        .update(customers::name)
+        .execute(&w.db)
+        .await;
+    assert_eq!(astray.unwrap_err().kind(), ErrorKind::Misuse);
+    let twice = Customer::update(&w.a)
+        .set(customers::name, "x")
+        .set(customers::name, "y")
+        .key(1)
+        .execute(&w.db)
+        .await;
+    assert_eq!(twice.unwrap_err().kind(), ErrorKind::Misuse);
+    assert_eq!(tenantry::query::escape_like(r"50%_\"), r"50\%\_\\");
+}
+
+/// Another organization's parent is no parent, and says so like one that nobody has.
+#[tokio::test]
+async fn l06_a_foreign_parent_is_named_like_a_missing_one() {
+    let w = world().await;
+    Customer::insert(&w.b, Customer { id: 4_000, name: "theirs".into(), token: None })
+        .execute(&w.db)
+        .await
+        .unwrap();
+    let order = |id, customer_id| Order {
+        id,
+        customer_id,
+        email: format!("{id}@x"),
+        total: 1,
+        note: None,
+        placed_at: tenantry::now(),
+    };
+    let foreign = Order::insert(&w.a, order(900, 4_000)).execute(&w.db).await.unwrap_err();
+    let missing = Order::insert(&w.a, order(900, 5_000)).execute(&w.db).await.unwrap_err();
+    assert_eq!((foreign.kind(), foreign.column()), (ErrorKind::NotFound, Some("customer_id")));
+    assert_eq!(format!("{foreign:?}"), format!("{missing:?}"));
+}
