@@ -34,6 +34,10 @@ pub use scope::TenantScope;
 #[cfg(any(doc, doctest))]
 pub mod manual {
     #[doc = include_str!("../docs/links.md")]
+    #[doc = include_str!("../docs/benchmarks.md")]
+    pub mod benchmarks {}
+
+    #[doc = include_str!("../docs/links.md")]
     #[doc = include_str!("../CHANGELOG.md")]
     pub mod changelog {}
 
