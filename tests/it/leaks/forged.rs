@@ -169,3 +169,43 @@ async fn l06_a_foreign_parent_is_named_like_a_missing_one() {
     assert_eq!((foreign.kind(), foreign.column()), (ErrorKind::NotFound, Some("customer_id")));
     assert_eq!(format!("{foreign:?}"), format!("{missing:?}"));
 }
+
+/// A value or scope that is frozen into a shape would be served to every organization.
+#[tokio::test]
+async fn l46_a_prepared_shape_holds_no_value_and_no_scope() {
+    let w = world().await;
+    let value = Order::prepare(|q, ()| q.filter(orders::email.eq("frozen@example.com")));
+    let scope = Order::prepare(|q, ()| {
+        q.filter(orders::customer_id.in_subquery(Customer::select(&w.b).columns(customers::id)))
+    });
+    for shape in [&value, &scope] {
+        let error = shape.fetch_all(&w.a, (), &w.db).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Misuse, "{error:?}");
+    }
+}
+
+/// One kind of organization for each schema: another kind's text could be another one's bytes.
+#[tokio::test]
+async fn a_scope_of_another_kind_of_organization_runs_nothing() {
+    let w = world().await;
+    let other = tenantry::OrganizationId::from_i64(10).unwrap();
+    w.directory.add_member(&other, &ann(), tenantry::scope::Role::Member);
+    let scope = w.issuer.enter(&ann(), other).await.unwrap();
+    let read = Order::select(&scope).fetch_all(&w.db).await.map(|_| ());
+    let begun = w.db.begin(&scope).await.map(|_| ());
+    for outcome in [read, begun] {
+        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Misuse);
+    }
+}
+
+#[tokio::test]
+async fn l34_an_or_alone_is_one_operand_below_the_organization() {
+    let w = world().await;
+    let mine = Customer::select(&w.a).count(&w.db).await.unwrap();
+    let found = Customer::select(&w.a)
+        .filter(customers::id.gt(0).or(customers::id.le(0)))
+        .count(&w.db)
+        .await
+        .unwrap();
+    assert_eq!(found, mine);
+}
