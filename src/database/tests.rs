@@ -94,6 +94,9 @@ async fn the_write_wall_stops_statements_without_a_predicate() {
         "DELETE FROM children".to_owned(),
         "UPDATE parents SET name = 'taken'".to_owned(),
         format!("UPDATE parents SET organization_id = {foreign}, id = 9"),
+        // Taking a row over looks right from the new row's side.
+        "UPDATE parents SET organization_id = (SELECT organization FROM temp.tenantry_scope), id = id + 10"
+            .to_owned(),
         format!("INSERT INTO parents VALUES ({foreign}, 2, 'planted')"),
         "INSERT OR REPLACE INTO parents SELECT organization_id, id, 'replaced' FROM parents"
             .to_owned(),
