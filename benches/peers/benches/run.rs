@@ -1,12 +1,17 @@
 //! Statements end to end on a SQLite file, in a spawned task of a current-thread runtime:
-//! `cargo bench --bench run`. `ROUNDS` sets how often the ways take turns.
+//! `cargo bench --bench run`.
+//!
+//! `EPOCHS` sets how often every connection is opened anew (which processor a connection's thread
+//! settles on decides much), `ROUNDS` how often the ways take turns in each.
 
-use peers::measure::{compare, print, setting, spawned};
+use peers::measure::{Comparison, print, setting, spawned};
 use peers::ways::{self, Readers, WRITING, Writer};
 use peers::world;
 
 const ORGANIZATIONS: u64 = 100;
-const ROWS: u64 = 1_000;
+
+/// Few enough for the page cache of tenantry and of the peers with its settings.
+const ROWS: u64 = 250;
 
 fn main() {
     spawned(async {
@@ -15,17 +20,20 @@ fn main() {
         world::fill(&path, ORGANIZATIONS, ROWS).await;
         let numbers: Vec<u64> = (0..ORGANIZATIONS).collect();
         let (issuer, scopes) = world::enter(&numbers).await;
-        let rounds = setting("ROUNDS", 60);
+        let (epochs, rounds) = (setting("EPOCHS", 8), setting("ROUNDS", 60));
         let readers = Readers::new(&numbers, scopes.clone(), ROWS, 50);
 
-        print(
-            "get by key",
-            &compare(&ways::gets(&path, &issuer, &readers).await, rounds, 300).await,
-        );
-        print(
-            "list of 50",
-            &compare(&ways::lists(&path, &issuer, &readers).await, rounds, 40).await,
-        );
+        let mut gets = Comparison::default();
+        for _ in 0..epochs {
+            gets.run(&ways::gets(&path, &issuer, &readers).await, rounds, 30).await;
+        }
+        print("get by key", &gets.costs());
+
+        let mut lists = Comparison::default();
+        for _ in 0..epochs {
+            lists.run(&ways::lists(&path, &issuer, &readers).await, rounds, 6).await;
+        }
+        print("list of 50", &lists.costs());
 
         let writers: Vec<Writer> = (0..WRITING)
             .map(|at| Writer {
@@ -35,8 +43,13 @@ fn main() {
                 rows: ROWS,
             })
             .collect();
-        let (inserts, updates) = ways::writes(&path, &issuer, &writers).await;
-        print("insert", &compare(&inserts, rounds, 50).await);
-        print("update by key", &compare(&updates, rounds, 50).await);
+        let (mut inserts, mut updates) = (Comparison::default(), Comparison::default());
+        for _ in 0..epochs {
+            let (insert, update) = ways::writes(&path, &issuer, &writers).await;
+            inserts.run(&insert, rounds, 12).await;
+            updates.run(&update, rounds, 12).await;
+        }
+        print("insert", &inserts.costs());
+        print("update by key", &updates.costs());
     });
 }

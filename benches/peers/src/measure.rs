@@ -37,40 +37,65 @@ pub struct Cost {
     pub quartiles: (f64, f64),
 }
 
-/// Lets the ways take turns; the first is the one that the others are compared with.
-pub async fn compare(ways: &[Way], rounds: u64, batch: u64) -> Vec<Cost> {
-    let mut times = vec![Vec::new(); ways.len()];
-    let mut next = 0;
-    for round in 0..rounds + 2 {
-        let mut took = vec![0.0; ways.len()];
-        for turn in 0..ways.len() {
-            // Another way begins each round.
-            let at = (turn + usize::try_from(round).unwrap()) % ways.len();
-            let begun = Instant::now();
-            (ways[at].run)(next, next + batch).await;
-            took[at] = begun.elapsed().as_secs_f64() / batch as f64;
-        }
-        next += batch;
-        // The first rounds fill caches.
-        if round >= 2 {
-            for (times, took) in times.iter_mut().zip(took) {
-                times.push(took);
+/// Times of ways that took turns, kept while the ways are made anew.
+#[derive(Debug, Default)]
+pub struct Comparison {
+    names: Vec<&'static str>,
+    /// Of each way, its time in each round.
+    times: Vec<Vec<f64>>,
+    next: u64,
+    dice: u64,
+}
+
+impl Comparison {
+    /// Lets the ways take turns in an order that is drawn for each round, because a way also pays
+    /// for what the one before it left in the caches and on the processors.
+    pub async fn run(&mut self, ways: &[Way], rounds: u64, batch: u64) {
+        self.names = ways.iter().map(|way| way.name).collect();
+        self.times.resize(ways.len(), Vec::new());
+        let mut order: Vec<usize> = (0..ways.len()).collect();
+        for round in 0..rounds + 3 {
+            self.shuffle(&mut order);
+            let mut took = vec![0.0; ways.len()];
+            for at in &order {
+                let begun = Instant::now();
+                (ways[*at].run)(self.next, self.next + batch).await;
+                took[*at] = begun.elapsed().as_secs_f64() / batch as f64;
+            }
+            self.next += batch;
+            // The first rounds fill caches.
+            if round >= 3 {
+                for (times, took) in self.times.iter_mut().zip(took) {
+                    times.push(took);
+                }
             }
         }
     }
-    ways.iter()
-        .zip(&times)
-        .map(|(way, own)| {
-            let ratios: Vec<f64> =
-                own.iter().zip(&times[0]).map(|(own, first)| own / first).collect();
-            Cost {
-                name: way.name,
-                time: Duration::from_secs_f64(quantile(own, 0.5)),
-                ratio: quantile(&ratios, 0.5),
-                quartiles: (quantile(&ratios, 0.25), quantile(&ratios, 0.75)),
-            }
-        })
-        .collect()
+
+    fn shuffle(&mut self, order: &mut [usize]) {
+        for at in (1..order.len()).rev() {
+            self.dice = self.dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            order.swap(at, (self.dice >> 33) as usize % (at + 1));
+        }
+    }
+
+    /// What each way cost; the first is the one that the others are compared with.
+    pub fn costs(&self) -> Vec<Cost> {
+        self.names
+            .iter()
+            .zip(&self.times)
+            .map(|(name, own)| {
+                let ratios: Vec<f64> =
+                    own.iter().zip(&self.times[0]).map(|(own, first)| own / first).collect();
+                Cost {
+                    name,
+                    time: Duration::from_secs_f64(quantile(own, 0.5)),
+                    ratio: quantile(&ratios, 0.5),
+                    quartiles: (quantile(&ratios, 0.25), quantile(&ratios, 0.75)),
+                }
+            })
+            .collect()
+    }
 }
 
 pub fn quantile(values: &[f64], at: f64) -> f64 {

@@ -293,7 +293,7 @@ pub async fn gets(path: &Path, issuer: &ScopeIssuer, readers: &Readers) -> Vec<W
         get_by_sqlx("sqlx, the same settings", &same, readers),
         get_by_tenantry("tenantry, find", &db, readers),
     ];
-    let (own, reading) = (db.clone(), readers.clone());
+    let (own, reading) = (world::open(path, issuer, true).await, readers.clone());
     ways.push(Way::new("tenantry, prepared", move |from, to| {
         let (db, readers, get) = (own.clone(), reading.clone(), Arc::clone(&get));
         async move {
@@ -397,7 +397,7 @@ pub async fn lists(path: &Path, issuer: &ScopeIssuer, readers: &Readers) -> Vec<
             }
         }
     }));
-    let (own, reading) = (db.clone(), readers.clone());
+    let (own, reading) = (world::open(path, issuer, true).await, readers.clone());
     ways.push(Way::new("tenantry, two columns", move |from, to| {
         let (db, readers) = (own.clone(), reading.clone());
         async move {
