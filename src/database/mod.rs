@@ -29,7 +29,7 @@ use crate::ambient::CrossTenantAuthority;
 use crate::audit::{AuditKind, Auditor};
 use crate::crypto::KeyRing;
 use crate::error::{Error, ErrorKind, Result};
-use crate::query::{Bind, Rendered, opinion};
+use crate::query::{Rendered, opinion};
 use crate::scope::{ScopeIssuer, TenantScope};
 use crate::table::{Dialect, Schema, TableDefinition};
 use doctor::{Acceptance, Examination, Report};
@@ -292,12 +292,19 @@ impl Database {
         Ok(())
     }
 
+    /// Whether statements pass the second opinion.
+    pub(crate) fn judges(&self) -> bool {
+        cfg!(debug_assertions) || self.0.settings.paranoid
+    }
+
     /// INVARIANT: in debug and test builds every statement passes the second opinion before it
     /// runs, in release builds where the `paranoid` setting is on.
-    pub(crate) fn second_opinion(&self, rendered: &Rendered, prologue: &str) -> Result<()> {
-        if !cfg!(debug_assertions) && !self.0.settings.paranoid {
-            return Ok(());
-        }
+    pub(crate) fn second_opinion(
+        &self,
+        rendered: &Rendered<sqlite::Binder>,
+        prologue: &str,
+    ) -> Result<()> {
+        let Some(organizations) = rendered.binds.organizations() else { return Ok(()) };
         let Some(sql) = rendered.sql.as_str().strip_prefix(prologue) else {
             return Err(Error::internal("a statement lost its prologue"));
         };
@@ -310,8 +317,8 @@ impl Database {
             }
         };
         // The prologue holds one placeholder, which is the organization's too.
-        match (prologue.is_empty(), rendered.binds.as_slice()) {
-            (true, binds) | (false, [Bind::Organization, binds @ ..]) => judged.approve(binds),
+        match (prologue.is_empty(), organizations) {
+            (true, binds) | (false, [true, binds @ ..]) => judged.approve(binds),
             (false, _) => Err(Error::internal("a statement lost the value of its prologue")),
         }
     }

@@ -26,7 +26,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use super::fault::{self, Fault, Faulty};
 use crate::error::{Error, Result};
 use crate::id::{OrganizationId, OrganizationKey};
-use crate::query::{Bind, Sql, unbound};
+use crate::query::{Bind, Rendered, Sink, Sql, unbound};
 use crate::table::{Schema, TableDefinition, Value};
 
 /// The organization of the statement that runs, compared with every row by the second wall.
@@ -168,28 +168,81 @@ impl Bound {
     }
 }
 
-/// Binds values in the order of their placeholders. The one place where rendered SQL is declared
-/// safe: its identifiers come from declarations, its values are bound.
-pub(crate) fn bind(
-    sql: Sql,
-    binds: &[Bind],
-    organization: Option<&OrganizationId>,
-) -> Result<Bound> {
-    let mut arguments = SqliteArguments::default();
-    arguments.reserve(binds.len(), 0);
-    for bind in binds {
-        add(&mut arguments, bind, organization)?;
+/// Binds values as they come.
+#[derive(Debug)]
+pub(crate) struct Binder {
+    arguments: SqliteArguments,
+    organization: Option<OrganizationId>,
+    /// Of each value, whether it is the organization; where the second opinion asks.
+    organizations: Option<Vec<bool>>,
+    failure: Option<Error>,
+}
+
+impl Binder {
+    pub(crate) fn new(organization: Option<&OrganizationId>, remembers: bool) -> Self {
+        Self {
+            arguments: SqliteArguments::default(),
+            organization: organization.cloned(),
+            organizations: remembers.then(Vec::new),
+            failure: None,
+        }
     }
-    let sql = match sql {
+
+    pub(crate) fn organizations(&self) -> Option<&[bool]> {
+        self.organizations.as_deref()
+    }
+}
+
+impl Sink for Binder {
+    #[inline]
+    fn push(&mut self, bind: Bind) {
+        if let Some(organizations) = &mut self.organizations {
+            organizations.push(matches!(bind, Bind::Organization));
+        }
+        if let Err(error) = add(&mut self.arguments, bind, self.organization.as_ref()) {
+            self.failure.get_or_insert(error);
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.arguments.len()
+    }
+
+    fn reserve(&mut self, values: usize) {
+        self.arguments.reserve(values, 0);
+    }
+}
+
+/// The one place where rendered SQL is declared safe: its identifiers come from declarations, its
+/// values are bound.
+pub(crate) fn finish(rendered: Rendered<Binder>) -> Result<Bound> {
+    if let Some(failure) = rendered.binds.failure {
+        return Err(failure);
+    }
+    let sql = match rendered.sql {
         Sql::Once(sql) => AssertSqlSafe(sql).into_sql_str(),
         Sql::Shared(sql) => AssertSqlSafe(sql).into_sql_str(),
     };
-    Ok(Bound { sql, arguments })
+    Ok(Bound { sql, arguments: rendered.binds.arguments })
 }
 
+/// Binds the values of a statement of our own.
+pub(crate) fn bind(
+    sql: Sql,
+    values: impl IntoIterator<Item = Bind>,
+    organization: Option<&OrganizationId>,
+) -> Result<Bound> {
+    let mut binds = Binder::new(organization, false);
+    for value in values {
+        binds.push(value);
+    }
+    finish(Rendered { sql, binds })
+}
+
+#[inline]
 fn add(
     arguments: &mut SqliteArguments,
-    bind: &Bind,
+    bind: Bind,
     organization: Option<&OrganizationId>,
 ) -> Result<()> {
     let added = match bind {
@@ -202,17 +255,17 @@ fn add(
         Bind::Slot(..) => return Err(unbound()),
         Bind::Value(value) => match value {
             Value::Null => arguments.add(None::<i64>),
-            Value::Bool(value) => arguments.add(i64::from(*value)),
-            Value::Bytes(value) => arguments.add(value.clone()),
-            Value::Date(value) | Value::I32(value) => arguments.add(i64::from(*value)),
+            Value::Bool(value) => arguments.add(i64::from(value)),
+            Value::Bytes(value) => arguments.add(value),
+            Value::Date(value) | Value::I32(value) => arguments.add(i64::from(value)),
             Value::Decimal(value) | Value::I64(value) | Value::Timestamp(value) => {
-                arguments.add(*value)
+                arguments.add(value)
             }
-            Value::F64(value) => arguments.add(*value),
-            Value::I16(value) => arguments.add(i64::from(*value)),
-            Value::Json(value) | Value::Text(value) => arguments.add(Arc::clone(value)),
+            Value::F64(value) => arguments.add(value),
+            Value::I16(value) => arguments.add(i64::from(value)),
+            Value::Json(value) | Value::Text(value) => arguments.add(value),
             Value::Uuid(value) => arguments.add(value.as_bytes().as_slice()),
-            Value::Refused(reason) => return Err(Error::invalid(*reason)),
+            Value::Refused(reason) => return Err(Error::invalid(reason)),
         },
     };
     added.map_err(|_| Error::internal("a value could not be bound"))
@@ -471,9 +524,9 @@ pub(crate) async fn begin(
     writer.open = true;
     let bound = match organization {
         Some(organization) => {
-            bind(Sql::Once(BEGIN_IN_SCOPE.to_owned()), &[Bind::Organization], Some(organization))?
+            bind(Sql::Once(BEGIN_IN_SCOPE.to_owned()), [Bind::Organization], Some(organization))?
         }
-        None => bind(Sql::Once(BEGIN.to_owned()), &[], None)?,
+        None => bind(Sql::Once(BEGIN.to_owned()), [], None)?,
     };
     run(writer.connection(), bound, |_| Ok(()))
         .await

@@ -64,7 +64,7 @@ impl World {
     async fn write_as_a(&self, sql: &str) -> Result<u64, Fault> {
         let mut writer = self.db.store().write().await.unwrap();
         let sql = Sql::Once(format!("{SET_SCOPE}{sql}"));
-        let bound = sqlite::bind(sql, &[Bind::Organization], Some(self.a.organization())).unwrap();
+        let bound = sqlite::bind(sql, [Bind::Organization], Some(self.a.organization())).unwrap();
         sqlite::run(writer.connection(), bound, |_| Ok(())).await
     }
 
@@ -147,7 +147,7 @@ async fn the_shadow_views_scope_a_select_without_a_predicate() {
         let prologue = if paranoid { SET_SCOPE } else { "" };
         let binds = if paranoid { vec![Bind::Organization] } else { Vec::new() };
         let sql = Sql::Once(format!("{prologue}SELECT name FROM parents"));
-        let bound = sqlite::bind(sql, &binds, Some(world.a.organization())).unwrap();
+        let bound = sqlite::bind(sql, binds, Some(world.a.organization())).unwrap();
         let mut rows = 0;
         sqlite::run(reader.connection(), bound, |_| {
             rows += 1;

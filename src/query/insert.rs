@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use super::ast::ColumnRef;
 use super::predicate::reference;
-use super::render::{Bind, Conflict, Rendered, Renderer, Sql};
+use super::render::{Bind, Binds, Conflict, Rendered, Renderer, Sink, Sql};
 use crate::error::{Error, Result};
 use crate::scope::TenantScope;
 use crate::table::{Column, ColumnKind, RowWriter, Table, TableDefinition, TenantTable, Value};
@@ -82,7 +82,7 @@ impl InsertAst {
         &self,
         table: &'static TableDefinition,
         (from, rows): (usize, usize),
-        binds: &mut Vec<Bind>,
+        binds: &mut impl Sink,
     ) {
         let width = table.columns().len();
         let owned = table.tenant_column().is_some();
@@ -91,7 +91,9 @@ impl InsertAst {
             if owned {
                 binds.push(Bind::Organization);
             }
-            binds.extend(row.iter().cloned().map(Bind::Value));
+            for value in row {
+                binds.push(Bind::Value(value.clone()));
+            }
         }
         let updates = self.conflict.as_ref().is_some_and(|conflict| !conflict.update.is_empty());
         if owned && updates {
@@ -102,11 +104,11 @@ impl InsertAst {
     #[cfg(feature = "sqlite")]
     pub(crate) fn rendered(
         &self,
-        renderer: Renderer<'_>,
+        renderer: Renderer<'_, Binds>,
         table: &'static TableDefinition,
         returning: bool,
     ) -> Result<Rendered> {
-        let mut binds = Vec::new();
+        let mut binds = Binds::new();
         self.binds(table, (0, self.rows), &mut binds);
         let sql = renderer.insert(table, self.rows, self.conflict.as_ref(), returning)?;
         Ok(Rendered { sql: Sql::Once(sql), binds })

@@ -23,11 +23,16 @@ impl opinion::Judged {
     }
 
     /// The opinion on the values bound to it.
-    pub(crate) fn approve(&self, binds: &[Bind]) -> Result<()> {
-        let is_organization = |bind: &Bind| matches!(bind, Bind::Organization);
+    ///
+    /// `binds` says of each whether it is the organization.
+    pub(crate) fn approve(&self, binds: &[bool]) -> Result<()> {
         let bound = binds.len() == self.placeholders
-            && binds.iter().filter(|bind| is_organization(bind)).count() == self.organization.len()
-            && self.organization.iter().all(|at| binds.get(*at).is_some_and(is_organization));
+            && binds.iter().filter(|organization| **organization).count()
+                == self.organization.len()
+            && self
+                .organization
+                .iter()
+                .all(|at| binds.get(*at).is_some_and(|organization| *organization));
         if bound {
             return Ok(());
         }
@@ -35,8 +40,13 @@ impl opinion::Judged {
     }
 }
 
+fn organizations(binds: &[Bind]) -> Vec<bool> {
+    binds.iter().map(|bind| matches!(bind, Bind::Organization)).collect()
+}
+
 fn judged(rendered: Rendered, schema: &Schema, dialect: Dialect) -> Result<String> {
-    opinion::Judged::of(rendered.sql.as_str(), schema, dialect)?.approve(&rendered.binds)?;
+    opinion::Judged::of(rendered.sql.as_str(), schema, dialect)?
+        .approve(&organizations(&rendered.binds))?;
     Ok(rendered.sql.as_str().to_owned())
 }
 
@@ -51,7 +61,7 @@ macro_rules! to_sql {
             /// opinion refuses the statement, which is a bug of this crate.
             pub fn to_sql(&self, schema: &Schema, dialect: Dialect) -> Result<String> {
                 let $this = self;
-                let $renderer = Renderer::new(dialect, schema, Reach::Scope($this.scope()), "");
+                let $renderer = Renderer::new(dialect, schema, Reach::Scope($this.scope()), "", Vec::new());
                 judged($render?, schema, dialect)
             }
         }

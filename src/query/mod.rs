@@ -53,7 +53,8 @@ pub(crate) use insert::InsertAst;
 pub(crate) use predicate::reference;
 pub(crate) use prepare::unbound;
 pub(crate) use render::{
-    Bind, Conflict, MAX_BINDS, Output, Reach, Rendered, Renderer, Sql, order_terms,
+    Bind, Conflict, MAX_BINDS, Output, Placeholders, Reach, Rendered, Renderer, Sink, Sql,
+    order_terms,
 };
 pub(crate) use write::{UpdateAst, add_filter, key_predicate, name_rows};
 

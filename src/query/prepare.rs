@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::ast::SelectAst;
 use super::predicate::{Argument, Slot};
-use super::render::{Bind, Output, Reach, Rendered, Renderer, Sql};
+use super::render::{Bind, Binds, Output, Reach, Rendered, Renderer, Sink, Sql};
 use super::select::Draft;
 use super::write::{Restricted, Unrestricted, UpdateAst, UpdateDraft};
 use crate::error::{Error, Result};
@@ -89,7 +89,7 @@ struct Shape {
     dialect: Dialect,
     prologue: String,
     sql: Arc<str>,
-    binds: Vec<Bind>,
+    binds: Binds,
 }
 
 /// A shape for each way in which it was asked for: in practice one.
@@ -104,12 +104,13 @@ impl Shapes {
         Self { first: OnceLock::new(), tables }
     }
 
-    fn rendered<A>(
+    fn rendered<A, B: Sink>(
         &self,
         (dialect, schema, prologue): (Dialect, &Schema, &str),
         mut arguments: impl Arguments<A>,
+        mut binds: B,
         render: impl Fn() -> Result<Rendered>,
-    ) -> Result<Rendered> {
+    ) -> Result<Rendered<B>> {
         let fresh;
         let shape = match self.first.get() {
             Some(shape) if shape.dialect == dialect && shape.prologue == prologue => {
@@ -134,13 +135,13 @@ impl Shapes {
                 }
             }
         };
-        let mut binds = Vec::with_capacity(shape.binds.len());
+        binds.reserve(shape.binds.len());
         for bind in &shape.binds {
             binds.push(match bind {
-                Bind::Slot(slot, column) => {
-                    let Some(definition) = column.definition() else { return Err(unbound()) };
+                Bind::Slot(slot, table, column) => {
+                    let Some(definition) = table.column(*column) else { return Err(unbound()) };
                     let value = arguments.value(*slot, definition);
-                    Bind::Value(value.accepted(column.table.name(), definition)?)
+                    Bind::Value(value.accepted(table.name(), definition)?)
                 }
                 other => other.clone(),
             });
@@ -186,15 +187,17 @@ impl<S, A> Prepared<S, A> {
         self.ast.base
     }
 
-    pub(crate) fn rendered(
+    pub(crate) fn rendered<B: Sink>(
         &self,
         dialect: Dialect,
         schema: &Schema,
         prologue: &str,
         arguments: impl Arguments<A>,
-    ) -> Result<Rendered> {
-        self.shapes.rendered((dialect, schema, prologue), arguments, || {
-            Renderer::new(dialect, schema, Reach::Draft, prologue).select(&self.ast, Output::Rows)
+        binds: B,
+    ) -> Result<Rendered<B>> {
+        self.shapes.rendered((dialect, schema, prologue), arguments, binds, || {
+            Renderer::new(dialect, schema, Reach::Draft, prologue, Vec::new())
+                .select(&self.ast, Output::Rows)
         })
     }
 }
@@ -234,15 +237,16 @@ impl<T: TenantTable, A> PreparedUpdate<T, A> {
         &self.ast
     }
 
-    pub(crate) fn rendered(
+    pub(crate) fn rendered<B: Sink>(
         &self,
         dialect: Dialect,
         schema: &Schema,
         prologue: &str,
         arguments: impl Arguments<A>,
-    ) -> Result<Rendered> {
-        self.shapes.rendered((dialect, schema, prologue), arguments, || {
-            Renderer::new(dialect, schema, Reach::Draft, prologue).update(
+        binds: B,
+    ) -> Result<Rendered<B>> {
+        self.shapes.rendered((dialect, schema, prologue), arguments, binds, || {
+            Renderer::new(dialect, schema, Reach::Draft, prologue, Vec::new()).update(
                 T::definition(),
                 &self.ast.set,
                 self.ast.filter.as_ref(),

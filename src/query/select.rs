@@ -7,11 +7,13 @@ use super::aggregate::{Aggregate, Aggregated, Aggregates, Grouped};
 use super::ast::{ColumnRef, Join, Link, OrderKey, OrderTerm, SelectAst, Subquery};
 use super::page::{Cursor, Paged};
 use super::predicate::{Filter, reference};
-use super::render::{Bind, Rendered, Renderer, Sql};
+use super::render::{Bind, Binds, Rendered, Renderer, Sink, Sql};
 use super::sources::{Append, Columns, OneOf, Sources, Within};
 use crate::error::{Error, Result};
 use crate::scope::TenantScope;
-use crate::table::{Column, ColumnKind, ColumnValue, Edge, KeyValues, Occurrence, Table, TableKey};
+use crate::table::{
+    Column, ColumnDefinition, ColumnKind, ColumnValue, Edge, KeyValues, Occurrence, Table, TableKey,
+};
 
 /// A read of rows of one organization, over one table or along joins.
 ///
@@ -394,35 +396,33 @@ impl<'s, T: Table> Find<'s, T> {
 
 impl<T: Table> Find<'_, T> {
     /// The values of the read: the organization, then the key.
-    pub(crate) fn binds(&self, binds: &mut Vec<Bind>) -> Result<()> {
+    pub(crate) fn binds(
+        &self,
+        key: &[&'static ColumnDefinition],
+        binds: &mut impl Sink,
+    ) -> Result<()> {
         let table = T::definition();
         if table.tenant_column().is_some() {
             binds.push(Bind::Organization);
         }
-        let Some(first) = table.columns().first() else {
-            return Err(Error::misuse("a table has no column").at_table(table.name()));
-        };
-        let mut columns = [first; 4];
-        let mut count = 0;
-        for (slot, at) in columns.iter_mut().zip(table.key_positions()) {
-            *slot = table.column(at).unwrap_or(first);
-            count += 1;
-        }
-        let encoded = columns.get(..count).and_then(|columns| self.key.encode(columns));
-        let Some(KeyValues(values)) = encoded else {
+        let Some(KeyValues(values)) = self.key.encode(key) else {
             return Err(Error::misuse("a key has other columns than its table declares")
                 .at_table(table.name()));
         };
-        for (value, column) in values.into_iter().flatten().zip(columns) {
-            binds.push(Bind::Value(value.accepted(table.name(), column)?));
+        for (value, column) in values.into_iter().zip(key) {
+            if let Some(value) = value {
+                binds.push(Bind::Value(value.accepted(table.name(), column)?));
+            }
         }
         Ok(())
     }
 
     #[cfg(feature = "sqlite")]
-    pub(crate) fn rendered(&self, renderer: Renderer<'_>) -> Result<Rendered> {
-        let mut binds = Vec::new();
-        self.binds(&mut binds)?;
+    pub(crate) fn rendered(&self, renderer: Renderer<'_, Binds>) -> Result<Rendered> {
+        let mut binds = Binds::new();
+        let table = T::definition();
+        let key: Vec<_> = table.key_positions().filter_map(|at| table.column(at)).collect();
+        self.binds(&key, &mut binds)?;
         Ok(Rendered { sql: Sql::Once(renderer.find(T::definition())?), binds })
     }
 }

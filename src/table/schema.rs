@@ -33,7 +33,12 @@ pub struct Schema {
 #[derive(Debug)]
 pub(crate) struct RegisteredTable {
     pub(crate) definition: &'static TableDefinition,
-    pub(crate) select_list: String,
+    /// `t0."tenant", t0."column", …` for each alias that reads whole rows.
+    pub(crate) select_lists: [String; 4],
+    /// The same behind the table's own name, for SQLite's `RETURNING`.
+    pub(crate) returning_list: String,
+    /// The columns of the key.
+    pub(crate) key: Vec<&'static super::ColumnDefinition>,
     /// The read by key, without and with a prologue in front.
     pub(crate) find_sql: [OnceLock<std::sync::Arc<str>>; 2],
     pub(crate) insert_sql: OnceLock<std::sync::Arc<str>>,
@@ -87,7 +92,9 @@ impl Schema {
         }
         self.tables.push(RegisteredTable {
             definition,
-            select_list: select_list(definition),
+            select_lists: ["t0", "t1", "t2", "t3"].map(|alias| select_list(definition, alias)),
+            returning_list: select_list(definition, &format!("\"{name}\"")),
+            key: definition.key_positions().filter_map(|at| definition.column(at)).collect(),
             find_sql: [OnceLock::new(), OnceLock::new()],
             insert_sql: OnceLock::new(),
         });
@@ -207,15 +214,15 @@ fn unregistered(definition: &'static TableDefinition) -> Error {
     .at_table(definition.name())
 }
 
-/// `"tenant", "column", …` with `\0` where the alias goes.
-fn select_list(definition: &'static TableDefinition) -> String {
+/// The tenant column and all columns, each behind `qualifier`.
+fn select_list(definition: &'static TableDefinition, qualifier: &str) -> String {
     let mut list = String::new();
     let names = definition
         .tenant_column()
         .into_iter()
         .chain(definition.columns().iter().map(super::ColumnDefinition::name));
     for (index, name) in names.enumerate() {
-        let _ = write!(list, "{}\0.\"{name}\"", if index == 0 { "" } else { ", " });
+        let _ = write!(list, "{}{qualifier}.\"{name}\"", if index == 0 { "" } else { ", " });
     }
     list
 }

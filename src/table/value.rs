@@ -84,16 +84,25 @@ pub enum Value {
 
 impl Value {
     /// The value, or the reason why its column cannot store it.
+    #[inline]
     pub(crate) fn accepted(self, table: &'static str, column: &ColumnDefinition) -> Result<Self> {
-        match self {
-            Self::Refused(reason) => {
-                Err(Error::invalid(reason).at_table(table).at_column(column.name()))
-            }
-            value if value.fits(column.kind()) => Ok(value),
-            _ => Err(Error::misuse("a value is of another type than its column declares")
-                .at_table(table)
-                .at_column(column.name())),
-        }
+        self.accept(table, column)?;
+        Ok(self)
+    }
+
+    /// Whether the column takes the value.
+    #[inline]
+    pub(crate) fn accept(&self, table: &'static str, column: &ColumnDefinition) -> Result<()> {
+        if self.fits(column.kind()) { Ok(()) } else { Err(self.refusal(table, column)) }
+    }
+
+    #[cold]
+    fn refusal(&self, table: &'static str, column: &ColumnDefinition) -> Error {
+        let error = match self {
+            Self::Refused(reason) => Error::invalid(*reason),
+            _ => Error::misuse("a value is of another type than its column declares"),
+        };
+        error.at_table(table).at_column(column.name())
     }
 
     /// Whether the value is of the type: a column constant made by hand can claim another.

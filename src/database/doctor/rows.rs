@@ -99,7 +99,7 @@ pub(super) async fn examine_file(connection: &mut SqliteConnection) -> Result<Ve
 
 async fn count(connection: &mut SqliteConnection, table: &str, condition: &str) -> Result<i64> {
     let sql = format!("SELECT count(*) FROM main.{} AS t WHERE {condition}", quoted(table));
-    let bound = sqlite::bind(Sql::Once(sql), &[], None)?;
+    let bound = sqlite::bind(Sql::Once(sql), [], None)?;
     let row = sqlite::first(connection, bound).await.map_err(|fault| fault.into_error(None))?;
     row.and_then(|row| row.try_get(0).ok())
         .ok_or_else(|| Error::internal("a count of the doctor has no row"))

@@ -7,7 +7,7 @@ use super::{Actor, Context};
 use crate::database::fault::Fault;
 use crate::database::{Database, Transaction, sqlite};
 use crate::error::{Error, Result};
-use crate::query::{Bind, InsertAst, MAX_BINDS, Rendered, Sql};
+use crate::query::{Bind, InsertAst, MAX_BINDS, Rendered, Sink as _, Sql};
 use crate::table::{Schema, TableDefinition, Value};
 
 /// Batches in few sizes, so that few shapes are prepared: powers of two within the store's limit.
@@ -51,7 +51,7 @@ impl Batch<'_> {
         let plain = rows == 1 && self.ast.conflict.is_none() && !self.returning;
         let (_, registered) = context.schema.registered(self.table)?;
         let render = || {
-            context.renderer(self.actor.reach()).insert(
+            context.shape(self.actor.reach()).insert(
                 self.table,
                 rows,
                 self.ast.conflict.as_ref(),
@@ -68,7 +68,8 @@ impl Batch<'_> {
             }
             (false, _) => Sql::Once(render()?),
         };
-        let mut binds = Vec::with_capacity(rows * (self.table.columns().len() + 1) + 2);
+        let mut binds = context.binder();
+        binds.reserve(rows * (self.table.columns().len() + 1) + 2);
         if !context.prologue.is_empty() {
             binds.push(Bind::Organization);
         }
@@ -77,7 +78,7 @@ impl Batch<'_> {
         if let Actor::Scope(_) = self.actor {
             database.second_opinion(&rendered, context.prologue)?;
         }
-        sqlite::bind(rendered.sql, &rendered.binds, self.actor.organization())
+        sqlite::finish(rendered)
     }
 
     async fn explained(
@@ -143,7 +144,12 @@ impl Batch<'_> {
         each: Each<'_>,
     ) -> Result<u64> {
         let database = transaction.database().clone();
-        let context = Context { schema: database.schema(), prologue: "" };
+        let context = Context {
+            schema: database.schema(),
+            prologue: "",
+            organization: self.actor.organization(),
+            judged: database.judges(),
+        };
         self.insert_chunks(&database, context, chunks, transaction.connection(), each).await
     }
 

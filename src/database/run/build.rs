@@ -2,20 +2,20 @@
 
 use super::batch::Batch;
 use super::read::find;
-use super::{Actor, Run};
+use super::{Actor, Binder, Run};
 use crate::database::{Database, sqlite};
 use crate::error::Result;
 use crate::query::{
-    Arguments, Find, Insert, Output, Prepared, PreparedUpdate, Reach, Rendered, Select, Sources,
-    Update,
+    Arguments, Find, Insert, Output, Prepared, PreparedUpdate, Reach, Rendered, Select, Sink as _,
+    Sources, Update,
 };
 use crate::scope::TenantScope;
 use crate::table::{Dialect, Table, TenantTable};
 
 /// Renders and binds a statement exactly as a run does, and lets it go.
-fn built(rendered: Rendered, scope: &TenantScope) -> Result<usize> {
-    let count = rendered.binds.len();
-    let bound = sqlite::bind(rendered.sql, &rendered.binds, Some(scope.organization()))?;
+fn built(rendered: Rendered<Binder>) -> Result<usize> {
+    let count = rendered.binds.count();
+    let bound = sqlite::finish(rendered)?;
     drop(std::hint::black_box(bound));
     Ok(count)
 }
@@ -30,7 +30,7 @@ macro_rules! bench_build {
                 db.admit($this.scope)?;
                 let run = Run::Database(db);
                 let $ctx = run.$context(Actor::Scope($this.scope));
-                built($render?, $this.scope)
+                built($render?)
             }
         }
     )*};
@@ -71,7 +71,13 @@ impl<S: Sources, A> Prepared<S, A> {
         db.admit(scope)?;
         let run = Run::Database(db);
         let context = run.read_context(Actor::Scope(scope));
-        built(self.rendered(Dialect::Sqlite, context.schema, context.prologue, arguments)?, scope)
+        built(self.rendered(
+            Dialect::Sqlite,
+            context.schema,
+            context.prologue,
+            arguments,
+            context.binder(),
+        )?)
     }
 }
 
@@ -87,6 +93,12 @@ impl<T: TenantTable, A> PreparedUpdate<T, A> {
         db.admit(scope)?;
         let run = Run::Database(db);
         let context = run.write_context(Actor::Scope(scope));
-        built(self.rendered(Dialect::Sqlite, context.schema, context.prologue, arguments)?, scope)
+        built(self.rendered(
+            Dialect::Sqlite,
+            context.schema,
+            context.prologue,
+            arguments,
+            context.binder(),
+        )?)
     }
 }

@@ -11,11 +11,11 @@ mod write;
 use futures_util::TryStreamExt as _;
 
 use super::fault::{Fault, Faulty, reduce};
-use super::sqlite::{self, Reader};
+use super::sqlite::{self, Binder, Reader};
 use super::{Database, Transaction};
 use crate::error::{Error, Result};
 use crate::id::OrganizationId;
-use crate::query::{InsertAst, Reach, Rendered, Renderer};
+use crate::query::{InsertAst, Placeholders, Reach, Rendered, Renderer, Sink as _};
 use crate::scope::TenantScope;
 use crate::table::{Dialect, RowReader, Schema, StoreRow, TableDefinition};
 
@@ -119,11 +119,25 @@ impl Access {
 pub(crate) struct Context<'a> {
     pub(crate) schema: &'a Schema,
     pub(crate) prologue: &'static str,
+    pub(crate) organization: Option<&'a OrganizationId>,
+    /// Whether the second opinion will ask.
+    pub(crate) judged: bool,
 }
 
 impl<'a> Context<'a> {
-    pub(crate) fn renderer(&self, reach: Reach<'a>) -> Renderer<'a> {
-        Renderer::new(Dialect::Sqlite, self.schema, reach, self.prologue)
+    pub(crate) fn binder(&self) -> Binder {
+        Binder::new(self.organization, self.judged)
+    }
+
+    pub(crate) fn renderer(&self, reach: Reach<'a>) -> Renderer<'a, Binder> {
+        let mut binder = self.binder();
+        binder.reserve(8);
+        Renderer::new(Dialect::Sqlite, self.schema, reach, self.prologue, binder)
+    }
+
+    /// Of statements whose values are bound apart from them.
+    pub(crate) fn shape(&self, reach: Reach<'a>) -> Renderer<'a, Placeholders> {
+        Renderer::new(Dialect::Sqlite, self.schema, reach, self.prologue, Placeholders::default())
     }
 }
 
@@ -173,7 +187,7 @@ impl<'e> Run<'e> {
     }
 
     /// Reads that the shadow views cover begin by saying whose rows they show.
-    fn read_context(&self, actor: Actor<'_>) -> Context<'_> {
+    fn read_context<'c>(&'c self, actor: Actor<'c>) -> Context<'c> {
         let database = self.database();
         let shadowed = matches!((self, actor), (Self::Database(_), Actor::Scope(_)))
             && database.store().read_wall
@@ -181,27 +195,34 @@ impl<'e> Run<'e> {
         Context {
             schema: database.schema(),
             prologue: if shadowed { sqlite::SET_SCOPE } else { "" },
+            organization: actor.organization(),
+            judged: database.judges(),
         }
     }
 
     /// Writes outside a transaction begin by saying whose rows they touch.
-    fn write_context(&self, actor: Actor<'_>) -> Context<'_> {
+    fn write_context<'c>(&'c self, actor: Actor<'c>) -> Context<'c> {
         let database = self.database();
         let walled = matches!((self, actor), (Self::Database(_), Actor::Scope(_)))
             && database.store().write_wall;
-        Context { schema: database.schema(), prologue: if walled { sqlite::SET_SCOPE } else { "" } }
+        Context {
+            schema: database.schema(),
+            prologue: if walled { sqlite::SET_SCOPE } else { "" },
+            organization: actor.organization(),
+            judged: database.judges(),
+        }
     }
 
     fn judged(
         &self,
-        rendered: Rendered,
+        rendered: Rendered<Binder>,
         context: Context<'_>,
         actor: Actor<'_>,
     ) -> Result<sqlite::Bound> {
         if let Actor::Scope(_) = actor {
             self.database().second_opinion(&rendered, context.prologue)?;
         }
-        sqlite::bind(rendered.sql, &rendered.binds, actor.organization())
+        sqlite::finish(rendered)
     }
 
     async fn reader(&mut self, actor: Actor<'_>) -> Result<Reader<'_>> {
@@ -256,7 +277,7 @@ impl<'e> Run<'e> {
         mut self,
         actor: Actor<'_>,
         table: &'static TableDefinition,
-        render: impl FnOnce(Context<'_>) -> Result<Rendered> + Send,
+        render: impl FnOnce(Context<'_>) -> Result<Rendered<Binder>> + Send,
         mut decode: impl FnMut(&mut RowReader<'_>) -> Result<T> + Send,
     ) -> Result<Vec<T>> {
         self.admit(actor, Access::Read, table).await?;
@@ -286,7 +307,7 @@ impl<'e> Run<'e> {
         mut self,
         actor: Actor<'_>,
         table: &'static TableDefinition,
-        render: impl FnOnce(Context<'_>) -> Result<Rendered> + Send,
+        render: impl FnOnce(Context<'_>) -> Result<Rendered<Binder>> + Send,
         decode: impl FnOnce(&mut RowReader<'_>) -> Result<T> + Send,
     ) -> Result<Option<T>> {
         self.admit(actor, Access::Read, table).await?;
@@ -317,7 +338,7 @@ impl<'e> Run<'e> {
         mut self,
         scope: TenantScope,
         table: &'static TableDefinition,
-        render: impl FnOnce(Context<'_>, &TenantScope) -> Result<Rendered> + Send + 'e,
+        render: impl FnOnce(Context<'_>, &TenantScope) -> Result<Rendered<Binder>> + Send + 'e,
         decode: fn(&mut RowReader<'_>) -> Result<T>,
     ) -> RowStream<'e, T> {
         RowStream(Box::pin(async_stream::try_stream! {
@@ -364,7 +385,7 @@ impl<'e> Run<'e> {
         actor: Actor<'_>,
         table: &'static TableDefinition,
         (written, returning): (Written<'_>, bool),
-        render: impl FnOnce(Context<'_>) -> Result<Rendered> + Send,
+        render: impl FnOnce(Context<'_>) -> Result<Rendered<Binder>> + Send,
         mut decode: impl FnMut(&mut RowReader<'_>) -> Result<T> + Send,
     ) -> Result<(u64, Vec<T>)> {
         self.admit(actor, Access::Write, table).await?;

@@ -87,7 +87,7 @@ impl Bounds {
         let terms = order_terms(ast, None)?;
         let columns = page_columns(ast, &terms)?;
         let schema = run.database().schema();
-        let shape = Renderer::new(Dialect::Sqlite, schema, Reach::Scope(scope), "")
+        let shape = Renderer::new(Dialect::Sqlite, schema, Reach::Scope(scope), "", Vec::new())
             .select(ast, Output::Rows)?;
         let mut bound_to = scope.organization().encoded().into_bytes();
         bound_to.push(0);

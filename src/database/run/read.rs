@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Actor, Context, Executor, RowStream, Run};
+use super::{Actor, Binder, Context, Executor, RowStream, Run};
 use crate::error::{Error, Result};
 use crate::query::{
     Aggregated, Arguments, Bind, Columns, Find, GroupedAggregates, Output, Prepared, Projection,
-    Reach, Rendered, Select, SelectAst, Sources, Sql,
+    Reach, Rendered, Select, SelectAst, Sink as _, Sources, Sql,
 };
 use crate::scope::TenantScope;
 use crate::table::{Dialect, RowReader, Table, TableDefinition};
@@ -170,7 +170,7 @@ impl<T: Table> Find<'_, T> {
 }
 
 /// A read by key has one shape for each table, rendered once.
-pub(super) fn find<T: Table>(context: Context<'_>, find: &Find<'_, T>) -> Result<Rendered> {
+pub(super) fn find<T: Table>(context: Context<'_>, find: &Find<'_, T>) -> Result<Rendered<Binder>> {
     let table = T::definition();
     let (_, registered) = context.schema.registered(table)?;
     let [plain, walled] = &registered.find_sql;
@@ -178,15 +178,16 @@ pub(super) fn find<T: Table>(context: Context<'_>, find: &Find<'_, T>) -> Result
     let sql = match known.get() {
         Some(sql) => Arc::clone(sql),
         None => {
-            let sql = Arc::from(context.renderer(Reach::Scope(find.scope)).find(table)?);
+            let sql = Arc::from(context.shape(Reach::Scope(find.scope)).find(table)?);
             Arc::clone(known.get_or_init(|| sql))
         }
     };
-    let mut binds = Vec::with_capacity(6);
+    let mut binds = context.binder();
+    binds.reserve(4);
     if !context.prologue.is_empty() {
         binds.push(Bind::Organization);
     }
-    find.binds(&mut binds)?;
+    find.binds(&registered.key, &mut binds)?;
     Ok(Rendered { sql: Sql::Shared(sql), binds })
 }
 
@@ -206,7 +207,15 @@ impl<S: Sources, A: Send + Sync> Prepared<S, A> {
         run.read_all(
             Actor::Scope(scope),
             self.base(),
-            |context| self.rendered(Dialect::Sqlite, context.schema, context.prologue, arguments),
+            |context| {
+                self.rendered(
+                    Dialect::Sqlite,
+                    context.schema,
+                    context.prologue,
+                    arguments,
+                    context.binder(),
+                )
+            },
             S::read,
         )
         .await
@@ -227,7 +236,15 @@ impl<S: Sources, A: Send + Sync> Prepared<S, A> {
         run.read_first(
             Actor::Scope(scope),
             self.base(),
-            |context| self.rendered(Dialect::Sqlite, context.schema, context.prologue, arguments),
+            |context| {
+                self.rendered(
+                    Dialect::Sqlite,
+                    context.schema,
+                    context.prologue,
+                    arguments,
+                    context.binder(),
+                )
+            },
             S::read,
         )
         .await

@@ -112,9 +112,9 @@ async fn updated_row<'w>(
         Some(Predicate::Compare(column, Op::Eq, Term::Value(value)))
     });
     ast.filter = Some(Predicate::All(target.collect()));
-    let rendered =
-        Renderer::new(Dialect::Sqlite, schema, actor.reach(), "").select(&ast, Output::Rows)?;
-    let bound = sqlite::bind(rendered.sql, &rendered.binds, actor.organization())?;
+    let rendered = Renderer::new(Dialect::Sqlite, schema, actor.reach(), "", Vec::new())
+        .select(&ast, Output::Rows)?;
+    let bound = sqlite::bind(rendered.sql, rendered.binds, actor.organization())?;
     Ok(sqlite::first(connection, bound).await?.map(|_| conflict))
 }
 
@@ -135,12 +135,12 @@ async fn parent_exists(
     key: &[&Value],
 ) -> Faulty<bool> {
     let reach = if parent.tenant_column().is_some() { actor.reach() } else { Reach::Across };
-    let sql = Renderer::new(Dialect::Sqlite, schema, reach, "").find(parent)?;
+    let sql = Renderer::new(Dialect::Sqlite, schema, reach, "", Vec::new()).find(parent)?;
     let mut binds = Vec::with_capacity(key.len() + 1);
     if parent.tenant_column().is_some() {
         binds.push(Bind::Organization);
     }
     binds.extend(key.iter().map(|value| Bind::Value((*value).clone())));
-    let bound = sqlite::bind(Sql::Once(sql), &binds, actor.organization())?;
+    let bound = sqlite::bind(Sql::Once(sql), binds, actor.organization())?;
     Ok(sqlite::first(connection, bound).await?.is_some())
 }

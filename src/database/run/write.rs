@@ -237,7 +237,13 @@ impl<T: TenantTable, A: Send + Sync> PreparedUpdate<T, A> {
                 table,
                 (Written::Set(table, &self.ast().set), false),
                 |context| {
-                    self.rendered(Dialect::Sqlite, context.schema, context.prologue, arguments)
+                    self.rendered(
+                        Dialect::Sqlite,
+                        context.schema,
+                        context.prologue,
+                        arguments,
+                        context.binder(),
+                    )
                 },
                 no_rows,
             )

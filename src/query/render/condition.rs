@@ -2,12 +2,12 @@
 
 use super::order::require_grouped;
 use super::select::{SelectOutput, SubqueryOutput};
-use super::{Bind, Clause, Frame, MAX_BINDS, Reach, Renderer};
+use super::{Bind, Clause, Frame, MAX_BINDS, Reach, Renderer, Sink};
 use crate::error::{Error, Result};
 use crate::query::ast::{ColumnRef, Predicate, Subquery, Term};
 use crate::table::{ReferenceDefinition, TableDefinition, Value};
 
-impl Renderer<'_> {
+impl<B: Sink> Renderer<'_, B> {
     pub(super) fn list(
         &mut self,
         frame: &Frame,

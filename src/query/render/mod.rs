@@ -22,7 +22,7 @@ pub(crate) enum Bind {
     /// The scope's organization.
     Organization,
     /// A run argument of a prepared shape, for this column.
-    Slot(u16, ColumnRef),
+    Slot(u16, &'static TableDefinition, u16),
     Value(Value),
 }
 
@@ -42,11 +42,51 @@ impl Sql {
     }
 }
 
+/// Takes the values of a statement, in the order of their placeholders.
+pub(crate) trait Sink {
+    fn push(&mut self, bind: Bind);
+    fn count(&self) -> usize;
+    fn reserve(&mut self, values: usize);
+}
+
+/// The values of a shape.
+pub(crate) type Binds = Vec<Bind>;
+
+impl Sink for Binds {
+    fn push(&mut self, bind: Bind) {
+        self.push(bind);
+    }
+
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn reserve(&mut self, values: usize) {
+        Self::reserve(self, values);
+    }
+}
+
+/// Counts the placeholders of a statement whose values are bound apart from it.
+#[derive(Debug, Default)]
+pub(crate) struct Placeholders(usize);
+
+impl Sink for Placeholders {
+    fn push(&mut self, _: Bind) {
+        self.0 += 1;
+    }
+
+    fn count(&self) -> usize {
+        self.0
+    }
+
+    fn reserve(&mut self, _: usize) {}
+}
+
 /// A statement ready to be bound and run.
 #[derive(Debug)]
-pub(crate) struct Rendered {
+pub(crate) struct Rendered<B = Binds> {
     pub(crate) sql: Sql,
-    pub(crate) binds: Vec<Bind>,
+    pub(crate) binds: B,
 }
 
 /// Whose rows a statement may touch.
@@ -101,7 +141,20 @@ impl Frame {
     }
 
     /// The occurrence that a column belongs to.
+    #[inline]
     fn resolve(&self, column: ColumnRef) -> Result<(u16, &'static ColumnDefinition)> {
+        // One table, as in most statements.
+        if let [Some(table), None, ..] = self.tables
+            && std::ptr::eq(table, column.table)
+            && column.occurrence.is_none_or(|index| index == 0)
+            && let Some(definition) = column.definition()
+        {
+            return Ok((self.first, definition));
+        }
+        self.resolve_among(column)
+    }
+
+    fn resolve_among(&self, column: ColumnRef) -> Result<(u16, &'static ColumnDefinition)> {
         let found = match column.occurrence {
             Some(index) => {
                 let (alias, table) = self.at(index)?;
@@ -137,19 +190,25 @@ enum Clause<'a> {
     Having(&'a [ColumnRef]),
 }
 
-pub(crate) struct Renderer<'a> {
+pub(crate) struct Renderer<'a, B> {
     dialect: Dialect,
     schema: &'a Schema,
     reach: Reach<'a>,
     sql: String,
-    binds: Vec<Bind>,
+    binds: B,
     aliases: u16,
 }
+
+/// How columns of the first aliases begin.
+const QUALIFIERS: [&str; 6] = ["t0.\"", "t1.\"", "t2.\"", "t3.\"", "t4.\"", "t5.\""];
+
+/// How the first aliases are given.
+const ALIASES: [&str; 6] = [" AS t0", " AS t1", " AS t2", " AS t3", " AS t4", " AS t5"];
 
 /// Most placeholders of one statement: SQLite's default limit, below PostgreSQL's 65,535.
 pub(crate) const MAX_BINDS: usize = 32_766;
 
-impl<'a> Renderer<'a> {
+impl<'a, B: Sink> Renderer<'a, B> {
     /// A renderer whose statement follows `prologue`, which binds the organization once where it
     /// is not empty.
     pub(crate) fn new(
@@ -157,18 +216,18 @@ impl<'a> Renderer<'a> {
         schema: &'a Schema,
         reach: Reach<'a>,
         prologue: &str,
+        mut binds: B,
     ) -> Self {
         let mut sql = String::with_capacity(512);
         sql.push_str(prologue);
-        let mut binds = Vec::with_capacity(8);
         if !prologue.is_empty() {
             binds.push(Bind::Organization);
         }
         Self { dialect, schema, reach, sql, binds, aliases: 0 }
     }
 
-    fn finish(self) -> Result<Rendered> {
-        if self.binds.len() > MAX_BINDS {
+    fn finish(self) -> Result<Rendered<B>> {
+        if self.binds.count() > MAX_BINDS {
             return Err(Error::invalid("a statement has more than 32,766 values"));
         }
         Ok(Rendered { sql: Sql::Once(self.sql), binds: self.binds })
@@ -196,24 +255,20 @@ impl<'a> Renderer<'a> {
         match self.dialect {
             Dialect::Sqlite => self.sql.push('?'),
             Dialect::Postgres => {
-                let _ = write!(self.sql, "${}", self.binds.len());
+                let _ = write!(self.sql, "${}", self.binds.count());
             }
         }
     }
 
-    fn alias(&mut self, alias: u16) {
-        self.sql.push('t');
-        if let Some(digit) = u8::try_from(alias).ok().filter(|alias| *alias < 10) {
-            self.sql.push(char::from(b'0' + digit));
-        } else {
-            let _ = write!(self.sql, "{alias}");
-        }
-    }
-
     fn column(&mut self, alias: u16, name: &str) {
-        self.alias(alias);
-        self.sql.push('.');
-        self.quoted(name);
+        match QUALIFIERS.get(usize::from(alias)) {
+            Some(qualifier) => self.sql.push_str(qualifier),
+            None => {
+                let _ = write!(self.sql, "t{alias}.\"");
+            }
+        }
+        self.sql.push_str(name);
+        self.sql.push('"');
     }
 
     /// Identifiers come from declarations alone, which hold no quote.
@@ -236,19 +291,21 @@ impl<'a> Renderer<'a> {
     fn table_as(&mut self, table: &'static TableDefinition, alias: u16) -> Result<()> {
         self.schema.registered(table)?;
         self.quoted(table.name());
-        self.sql.push_str(" AS ");
-        self.alias(alias);
+        match ALIASES.get(usize::from(alias)) {
+            Some(alias) => self.sql.push_str(alias),
+            None => {
+                let _ = write!(self.sql, " AS t{alias}");
+            }
+        }
         Ok(())
     }
 
     /// The tenant column and all columns of a table, qualified by its alias.
     fn select_list(&mut self, table: &'static TableDefinition, alias: u16) -> Result<()> {
         let (_, registered) = self.schema.registered(table)?;
-        for (index, piece) in registered.select_list.split('\0').enumerate() {
-            if index > 0 {
-                self.alias(alias);
-            }
-            self.sql.push_str(piece);
+        match registered.select_lists.get(usize::from(alias)) {
+            Some(list) => self.sql.push_str(list),
+            None => return Err(Error::internal("only the outermost read reads whole rows")),
         }
         Ok(())
     }
@@ -266,8 +323,8 @@ impl<'a> Renderer<'a> {
             .at_table(table)
             .at_column(definition.name()));
         }
-        let value = value.clone().accepted(table, definition)?;
-        self.bind(Bind::Value(value));
+        value.accept(table, definition)?;
+        self.bind(Bind::Value(value.clone()));
         Ok(())
     }
 
@@ -276,7 +333,7 @@ impl<'a> Renderer<'a> {
             Term::Value(value) => self.value(column, value),
             Term::Column(other) => self.column_ref(frame, *other).map(drop),
             Term::Slot(slot) => {
-                self.bind(Bind::Slot(*slot, column));
+                self.bind(Bind::Slot(*slot, column.table, column.position));
                 Ok(())
             }
             Term::Arithmetic(other, sign, value) => {

@@ -27,7 +27,15 @@ pub(crate) fn order_terms(
     distinct: Option<&[ColumnRef]>,
 ) -> Result<Vec<OrderTerm>> {
     let frame = Frame::of(0, ast);
-    let mut terms = ast.order.clone();
+    let wanted = match distinct {
+        Some(columns) => columns.len(),
+        None => {
+            ast.groups.len()
+                + ast.tables().map(|table| table.key_positions().count()).sum::<usize>()
+        }
+    };
+    let mut terms = Vec::with_capacity(ast.order.len() + wanted);
+    terms.extend_from_slice(&ast.order);
     if !ast.groups.is_empty() {
         for term in &terms {
             if let OrderKey::Column(column) = term.key {
@@ -74,11 +82,12 @@ pub(super) fn append_columns(
     columns: impl Iterator<Item = ColumnRef>,
 ) -> Result<Vec<OrderTerm>> {
     for column in columns {
-        let (alias, _) = frame.resolve(column)?;
         let mut present = false;
         for term in &terms {
-            if let OrderKey::Column(other) = term.key {
-                present |= other.position == column.position && frame.resolve(other)?.0 == alias;
+            if let OrderKey::Column(other) = term.key
+                && other.position == column.position
+            {
+                present |= frame.resolve(other)?.0 == frame.resolve(column)?.0;
             }
         }
         if !present {

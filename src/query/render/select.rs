@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::order::order_terms;
-use super::{Bind, Clause, Frame, Output, Rendered, Renderer};
+use super::{Bind, Clause, Frame, Output, Rendered, Renderer, Sink};
 use crate::error::{Error, Result};
 use crate::query::ast::{
     AggregateRef, ColumnRef, Function, Join, Link, OrderKey, OrderTerm, Predicate, SelectAst,
@@ -54,14 +54,14 @@ pub(super) fn index_u16(index: usize) -> u16 {
     u16::try_from(index).unwrap_or(u16::MAX)
 }
 
-impl Renderer<'_> {
-    pub(crate) fn select(mut self, ast: &SelectAst, output: Output<'_>) -> Result<Rendered> {
+impl<B: Sink> Renderer<'_, B> {
+    pub(crate) fn select(mut self, ast: &SelectAst, output: Output<'_>) -> Result<Rendered<B>> {
         self.select_body(ast, SelectOutput::Top(output))?;
         self.finish()
     }
 
     /// `count(*)` behind the aggregated witnesses.
-    pub(crate) fn count(mut self, ast: &SelectAst) -> Result<Rendered> {
+    pub(crate) fn count(mut self, ast: &SelectAst) -> Result<Rendered<B>> {
         if ast.limit.is_none() && ast.offset.is_none() {
             let count = [AggregateRef { function: Function::Count, column: None }];
             let mut ast = ast.clone();
@@ -73,7 +73,7 @@ impl Renderer<'_> {
     }
 
     /// `count(*)` over at most one row, behind the aggregated witnesses.
-    pub(crate) fn exists(self, ast: &SelectAst) -> Result<Rendered> {
+    pub(crate) fn exists(self, ast: &SelectAst) -> Result<Rendered<B>> {
         if ast.limit.is_some() || ast.offset.is_some() {
             return self.counted(ast);
         }
@@ -86,7 +86,7 @@ impl Renderer<'_> {
     }
 
     /// Counts the rows of a limited read.
-    pub(super) fn counted(mut self, ast: &SelectAst) -> Result<Rendered> {
+    pub(super) fn counted(mut self, ast: &SelectAst) -> Result<Rendered<B>> {
         self.sql.push_str("SELECT ");
         for (index, table) in ast.tables().enumerate() {
             if table.tenant_column().is_some() {
@@ -402,8 +402,9 @@ impl Renderer<'_> {
             self.sql.push_str(if index == 0 { " ORDER BY " } else { ", " });
             let nullable = match term.key {
                 OrderKey::Column(column) => {
-                    let definition = self.column_ref(frame, column)?;
-                    definition.is_nullable() || frame.resolve(column)?.0 != frame.first
+                    let (alias, definition) = frame.resolve(column)?;
+                    self.column(alias, definition.name());
+                    definition.is_nullable() || alias != frame.first
                 }
                 OrderKey::Aggregate(aggregate) => {
                     self.aggregate(frame, aggregate)?;

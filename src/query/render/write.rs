@@ -1,11 +1,11 @@
 //! Reads by key, inserts, updates and deletes.
 
-use super::{Bind, Conflict, Frame, Rendered, Renderer};
+use super::{Bind, Conflict, Frame, Rendered, Renderer, Sink};
 use crate::error::{Error, Result};
 use crate::query::ast::{ColumnRef, Predicate, Term};
 use crate::table::{ColumnDefinition, Dialect, TableDefinition, Value};
 
-impl Renderer<'_> {
+impl<B: Sink> Renderer<'_, B> {
     /// A read by key; the statement is the same for every key, which `Find` binds.
     pub(crate) fn find(mut self, table: &'static TableDefinition) -> Result<String> {
         self.sql.push_str("SELECT ");
@@ -125,7 +125,7 @@ impl Renderer<'_> {
         set: &[(ColumnRef, Term)],
         filter: Option<&Predicate>,
         returning: bool,
-    ) -> Result<Rendered> {
+    ) -> Result<Rendered<B>> {
         let frame = Frame::one(0, table);
         self.aliases = 1;
         if set.is_empty() {
@@ -157,7 +157,7 @@ impl Renderer<'_> {
         table: &'static TableDefinition,
         filter: Option<&Predicate>,
         returning: bool,
-    ) -> Result<Rendered> {
+    ) -> Result<Rendered<B>> {
         let frame = Frame::one(0, table);
         self.aliases = 1;
         self.sql.push_str("DELETE FROM ");
@@ -195,12 +195,7 @@ impl Renderer<'_> {
             return self.select_list(table, 0);
         }
         let (_, registered) = self.schema.registered(table)?;
-        for (index, piece) in registered.select_list.split('\0').enumerate() {
-            if index > 0 {
-                self.quoted(table.name());
-            }
-            self.sql.push_str(piece);
-        }
+        self.sql.push_str(&registered.returning_list);
         Ok(())
     }
 }
