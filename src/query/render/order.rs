@@ -65,10 +65,15 @@ pub(crate) fn order_terms(
     Ok(terms)
 }
 
-pub(super) fn key_columns(
+/// The order by the key of one occurrence of a table.
+pub(super) fn key_terms(
     table: &'static TableDefinition,
     index: u8,
-) -> impl Iterator<Item = ColumnRef> {
+) -> impl Iterator<Item = OrderTerm> {
+    key_columns(table, index).map(ascending)
+}
+
+fn key_columns(table: &'static TableDefinition, index: u8) -> impl Iterator<Item = ColumnRef> {
     table.key_positions().map(move |position| ColumnRef {
         table,
         position,
@@ -76,7 +81,11 @@ pub(super) fn key_columns(
     })
 }
 
-pub(super) fn append_columns(
+const fn ascending(column: ColumnRef) -> OrderTerm {
+    OrderTerm { key: OrderKey::Column(column), descending: false }
+}
+
+fn append_columns(
     frame: &Frame,
     mut terms: Vec<OrderTerm>,
     columns: impl Iterator<Item = ColumnRef>,
@@ -91,7 +100,7 @@ pub(super) fn append_columns(
             }
         }
         if !present {
-            terms.push(OrderTerm { key: OrderKey::Column(column), descending: false });
+            terms.push(ascending(column));
         }
     }
     Ok(terms)

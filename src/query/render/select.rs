@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::order::order_terms;
+use super::order::{key_terms, order_terms};
 use super::{Bind, Clause, Frame, Output, Rendered, Renderer, Sink};
 use crate::error::{Error, Result};
 use crate::query::ast::{
@@ -132,7 +132,7 @@ impl<B: Sink> Renderer<'_, B> {
         self.select_conditions(ast, &frame, output)?;
         self.groups(ast, &frame)?;
         if output.ordered(ast) {
-            self.order(&frame, &order_terms(ast, output.distinct_columns(ast).as_deref())?)?;
+            self.order_by(ast, &frame, output)?;
         }
         self.limit(ast)?;
         if matches!(output, SelectOutput::Sub(SubqueryOutput::One(_)))
@@ -397,8 +397,16 @@ impl<B: Sink> Renderer<'_, B> {
         Ok(())
     }
 
-    pub(super) fn order(&mut self, frame: &Frame, terms: &[OrderTerm]) -> Result<()> {
-        for (index, term) in terms.iter().enumerate() {
+    fn order_by(&mut self, ast: &SelectAst, frame: &Frame, output: SelectOutput<'_>) -> Result<()> {
+        let bare = ast.order.is_empty() && ast.groups.is_empty() && ast.joins.is_empty();
+        if bare && !ast.distinct {
+            return self.order(frame, key_terms(ast.base, 0));
+        }
+        self.order(frame, order_terms(ast, output.distinct_columns(ast).as_deref())?)
+    }
+
+    fn order(&mut self, frame: &Frame, terms: impl IntoIterator<Item = OrderTerm>) -> Result<()> {
+        for (index, term) in terms.into_iter().enumerate() {
             self.sql.push_str(if index == 0 { " ORDER BY " } else { ", " });
             let nullable = match term.key {
                 OrderKey::Column(column) => {

@@ -22,7 +22,11 @@ const ALLOCATIONS: [(&str, u64); 2] = [("get", 5), ("list", 8)];
 const STREAM: u64 = 32 * 1024;
 
 /// Limits that cannot be reached, with the ones that hold instead; docs/benchmarks.md says why.
-const EXCEPTIONS: [(&str, &str, Limit); 0] = [];
+const EXCEPTIONS: [(&str, &str, Limit); 2] = [
+    ("update", "dynamic", Limit::OfSeaQuery(0.4)),
+    // A static string with sqlx's binds alone is 0.37 of sea-query here.
+    ("insert", "dynamic", Limit::OfStatic(1.85)),
+];
 
 #[derive(Debug, Clone, Copy)]
 enum Limit {
