@@ -41,12 +41,12 @@ pub use page::{Cursor, Page, Paged};
 pub use predicate::{
     Argument, Assignment, Expression, Filter, Filters, Number, Operand, Slot, Text, all, any,
 };
-pub use prepare::{Arguments, Prepared, PreparedUpdate, Slots};
+pub use prepare::{Arguments, Prepared, PreparedDelete, PreparedUpdate, Slots};
 pub use select::{
     Draft, DraftProjection, ExistsSource, Find, OrderBy, Projection, Select, SubquerySource,
 };
 pub use sources::{Append, Columns, Member, OneOf, Outer, Sources, Within};
-pub use write::{Delete, NamesRows, Restricted, Unrestricted, Update, UpdateDraft};
+pub use write::{Delete, DeleteDraft, NamesRows, Restricted, Unrestricted, Update, UpdateDraft};
 
 pub(crate) use ast::{ColumnRef, Op, OrderKey, OrderTerm, Predicate, SelectAst, Term};
 pub(crate) use insert::InsertAst;

@@ -4,14 +4,16 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, OnceLock};
 
-use super::ast::SelectAst;
+use super::ast::{ColumnRef, Predicate, SelectAst};
 use super::predicate::{Argument, Slot};
 use super::render::{Bind, Binds, Output, Reach, Rendered, Renderer, Sink, Sql};
-use super::select::Draft;
-use super::write::{Restricted, Unrestricted, UpdateAst, UpdateDraft};
+use super::select::{Draft, DraftProjection};
+use super::sources::{Columns, Sources};
+use super::write::{DeleteDraft, Restricted, Unrestricted, UpdateAst, UpdateDraft};
 use crate::error::{Error, Result};
 use crate::table::{
-    ColumnDefinition, ColumnValue, Dialect, Schema, Table, TableDefinition, TenantTable, Value,
+    ColumnDefinition, ColumnValue, Dialect, RowReader, Schema, Table, TableDefinition, TenantTable,
+    Value,
 };
 
 /// The run arguments that a `prepare` closure takes: a tuple of up to eight [`Slot`]s.
@@ -153,30 +155,65 @@ impl Shapes {
 /// A read rendered once and run many times; see
 /// [`Order::prepare`](crate::tenant_table).
 ///
-/// `S` is what a row is, `A` the types of the run arguments.
-pub struct Prepared<S, A> {
+/// `O` is what a row is, `A` the types of the run arguments.
+pub struct Prepared<O, A> {
     ast: SelectAst,
+    /// None: whole rows.
+    columns: Option<Vec<ColumnRef>>,
+    read: fn(&mut RowReader<'_>, &[ColumnRef]) -> Result<O>,
     shapes: Shapes,
-    marker: PhantomData<fn() -> (S, A)>,
+    marker: PhantomData<fn() -> A>,
 }
 
-impl<S, A> fmt::Debug for Prepared<S, A> {
+impl<O, A> fmt::Debug for Prepared<O, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Prepared").field("shape", &self.ast).finish()
+        f.debug_struct("Prepared")
+            .field("columns", &self.columns)
+            .field("shape", &self.ast)
+            .finish_non_exhaustive()
     }
 }
 
-impl<S, A> Prepared<S, A> {
+impl<O, A> Prepared<O, A> {
     /// What `Order::prepare(…)` calls.
     pub fn new<T, P, F>(draft: F) -> Self
     where
         T: Table,
+        O: Sources,
         P: Slots<Arguments = A>,
-        F: for<'d> FnOnce(Draft<'d, T>, P) -> Draft<'d, S>,
+        F: for<'d> FnOnce(Draft<'d, T>, P) -> Draft<'d, O>,
     {
-        let ast = draft(Draft::new(), P::slots()).ast;
+        Self::of(draft(Draft::new(), P::slots()).ast, None, |row, _| O::read(row))
+    }
+
+    /// What `Order::prepare_columns(…)` calls.
+    pub fn columns<T, S, C, I, P, F>(draft: F) -> Self
+    where
+        T: Table,
+        S: Sources,
+        C: Columns<S, I, Output = O>,
+        P: Slots<Arguments = A>,
+        F: for<'d> FnOnce(Draft<'d, T>, P) -> DraftProjection<'d, S, C, I>,
+    {
+        let drafted = draft(Draft::new(), P::slots());
+        Self::of(drafted.query.ast, Some(drafted.columns), |row, columns| {
+            let absent = S::witness(row)?;
+            C::read(row, Some(absent), columns)
+        })
+    }
+
+    fn of(
+        ast: SelectAst,
+        columns: Option<Vec<ColumnRef>>,
+        read: fn(&mut RowReader<'_>, &[ColumnRef]) -> Result<O>,
+    ) -> Self {
         let tables = ast.all_tables();
-        Self { ast, shapes: Shapes::new(tables), marker: PhantomData }
+        Self { ast, columns, read, shapes: Shapes::new(tables), marker: PhantomData }
+    }
+
+    /// Checks the witnesses of a row and decodes it.
+    pub(crate) fn read(&self, row: &mut RowReader<'_>) -> Result<O> {
+        (self.read)(row, self.columns.as_deref().unwrap_or_default())
     }
 
     pub(crate) const fn for_update(&self) -> bool {
@@ -195,9 +232,10 @@ impl<S, A> Prepared<S, A> {
         arguments: impl Arguments<A>,
         binds: B,
     ) -> Result<Rendered<B>> {
+        let output = self.columns.as_deref().map_or(Output::Rows, Output::Columns);
         self.shapes.rendered((dialect, schema, prologue), arguments, binds, || {
             Renderer::new(dialect, schema, Reach::Draft, prologue, Vec::new())
-                .select(&self.ast, Output::Rows)
+                .select(&self.ast, output)
         })
     }
 }
@@ -226,11 +264,8 @@ impl<T: TenantTable, A> PreparedUpdate<T, A> {
         F: for<'d> FnOnce(UpdateDraft<'d, T, Unrestricted>, P) -> UpdateDraft<'d, T, Restricted>,
     {
         let ast = draft(UpdateDraft::new(), P::slots()).ast;
-        let mut tables = vec![T::definition()];
-        if let Some(filter) = &ast.filter {
-            filter.tables(&mut tables);
-        }
-        Self { ast, shapes: Shapes::new(tables), marker: PhantomData }
+        let shapes = Shapes::new(written::<T>(ast.filter.as_ref()));
+        Self { ast, shapes, marker: PhantomData }
     }
 
     pub(crate) const fn ast(&self) -> &UpdateAst {
@@ -254,6 +289,61 @@ impl<T: TenantTable, A> PreparedUpdate<T, A> {
             )
         })
     }
+}
+
+/// A delete rendered once and run many times.
+pub struct PreparedDelete<T, A> {
+    filter: Option<Predicate>,
+    shapes: Shapes,
+    marker: PhantomData<fn() -> (T, A)>,
+}
+
+impl<T: Table, A> fmt::Debug for PreparedDelete<T, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PreparedDelete")
+            .field("table", &T::definition().name())
+            .field("filter", &self.filter)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T: TenantTable, A> PreparedDelete<T, A> {
+    /// What `Order::prepare_delete(…)` calls.
+    pub fn new<P, F>(draft: F) -> Self
+    where
+        P: Slots<Arguments = A>,
+        F: for<'d> FnOnce(DeleteDraft<'d, T, Unrestricted>, P) -> DeleteDraft<'d, T, Restricted>,
+    {
+        let filter = draft(DeleteDraft::new(), P::slots()).filter;
+        let shapes = Shapes::new(written::<T>(filter.as_ref()));
+        Self { filter, shapes, marker: PhantomData }
+    }
+
+    pub(crate) fn rendered<B: Sink>(
+        &self,
+        dialect: Dialect,
+        schema: &Schema,
+        prologue: &str,
+        arguments: impl Arguments<A>,
+        binds: B,
+    ) -> Result<Rendered<B>> {
+        self.shapes.rendered((dialect, schema, prologue), arguments, binds, || {
+            Renderer::new(dialect, schema, Reach::Draft, prologue, Vec::new()).delete(
+                T::definition(),
+                self.filter.as_ref(),
+                false,
+            )
+        })
+    }
+}
+
+/// The tables of an update or delete.
+fn written<T: Table>(filter: Option<&Predicate>) -> Vec<&'static TableDefinition> {
+    let mut tables = vec![T::definition()];
+    if let Some(filter) = filter {
+        filter.tables(&mut tables);
+    }
+    tables
 }
 
 #[cold]

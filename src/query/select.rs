@@ -292,13 +292,19 @@ impl<S, C, I> fmt::Debug for DraftProjection<'_, S, C, I> {
     }
 }
 
-impl<S, C, I> Projection<'_, S, C, I> {
-    /// Reads each combination of values once. The rows come in the order of the columns.
-    pub fn distinct(mut self) -> Self {
-        self.query.ast.distinct = true;
-        self
-    }
+macro_rules! distinct {
+    ($($projection:ident),*) => {$(
+        impl<S, C, I> $projection<'_, S, C, I> {
+            /// Reads each combination of values once. The rows come in the order of the columns.
+            pub fn distinct(mut self) -> Self {
+                self.query.ast.distinct = true;
+                self
+            }
+        }
+    )*};
 }
+
+distinct!(Projection, DraftProjection);
 
 /// A subquery for `in_subquery`: a projection of one column.
 ///

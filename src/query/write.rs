@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use super::ast::{ColumnRef, Op, Predicate, Term};
 use super::insert::{Returning, column_of};
 use super::predicate::{Assignment, Filter};
+use super::select::Draft;
 use super::sources::Within;
 use crate::scope::TenantScope;
 use crate::table::{Column, ColumnKind, KeyValues, Table, TableKey, TenantTable};
@@ -80,6 +81,14 @@ pub struct UpdateDraft<'d, T, R> {
     marker: PhantomData<fn() -> (T, R)>,
 }
 
+/// A delete that is being drafted inside a `prepare_delete`.
+#[must_use = "the closure returns its draft"]
+pub struct DeleteDraft<'d, T, R> {
+    pub(crate) filter: Option<Predicate>,
+    brand: PhantomData<fn(&'d ()) -> &'d ()>,
+    marker: PhantomData<fn() -> (T, R)>,
+}
+
 /// A delete of rows of one organization.
 #[must_use = "a delete does nothing until it is run: `.execute(&db).await?`"]
 pub struct Delete<'s, T, R> {
@@ -111,6 +120,15 @@ impl<T: Table, R> fmt::Debug for Delete<'_, T, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Delete")
             .field("scope", self.scope)
+            .field("table", &T::definition().name())
+            .field("filter", &self.filter)
+            .finish()
+    }
+}
+
+impl<T: Table, R> fmt::Debug for DeleteDraft<'_, T, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeleteDraft")
             .field("table", &T::definition().name())
             .field("filter", &self.filter)
             .finish()
@@ -151,6 +169,21 @@ pub(crate) use name_rows;
 name_rows!(Update, 's, TenantTable, restricted, |write| &mut write.ast.filter);
 name_rows!(UpdateDraft, 'd, TenantTable, restricted, |write| &mut write.ast.filter);
 name_rows!(Delete, 's, TenantTable, restricted, |write| &mut write.filter);
+name_rows!(DeleteDraft, 'd, TenantTable, restricted, |write| &mut write.filter);
+
+/// What the drafts of writes share with the drafts of reads.
+macro_rules! drafts {
+    ($($write:ident),*) => {$(
+        impl<'d, T: TenantTable, R> $write<'d, T, R> {
+            /// A draft of a read, for a subquery of this one.
+            pub fn draft<O: Table>(&self) -> Draft<'d, O> {
+                Draft::new()
+            }
+        }
+    )*};
+}
+
+drafts!(UpdateDraft, DeleteDraft);
 
 impl<'s, T: TenantTable> Update<'s, T, Unrestricted> {
     /// What `Order::update(&scope)` calls.
@@ -211,6 +244,18 @@ impl<'d, T: TenantTable, R> UpdateDraft<'d, T, R> {
 
     fn restricted(self) -> UpdateDraft<'d, T, Restricted> {
         UpdateDraft { ast: self.ast, brand: PhantomData, marker: PhantomData }
+    }
+}
+
+impl<'d, T: TenantTable> DeleteDraft<'d, T, Unrestricted> {
+    pub(crate) const fn new() -> Self {
+        Self { filter: None, brand: PhantomData, marker: PhantomData }
+    }
+}
+
+impl<'d, T: TenantTable, R> DeleteDraft<'d, T, R> {
+    fn restricted(self) -> DeleteDraft<'d, T, Restricted> {
+        DeleteDraft { filter: self.filter, brand: PhantomData, marker: PhantomData }
     }
 }
 

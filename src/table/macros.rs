@@ -417,6 +417,25 @@ macro_rules! tenant_entries {
                 $crate::query::PreparedUpdate::new(draft)
             }
 
+            /// A delete rendered once and run many times; every value and the scope are run
+            /// arguments.
+            pub fn prepare_delete<P, F>(
+                draft: F,
+            ) -> $crate::query::PreparedDelete<Self, P::Arguments>
+            where
+                P: $crate::query::Slots,
+                F: for<'d> FnOnce(
+                    $crate::query::DeleteDraft<'d, Self, $crate::query::Unrestricted>,
+                    P,
+                ) -> $crate::query::DeleteDraft<
+                    'd,
+                    Self,
+                    $crate::query::Restricted,
+                >,
+            {
+                $crate::query::PreparedDelete::new(draft)
+            }
+
             /// Reads rows of every organization.
             ///
             /// # Cross-tenant authority
@@ -508,10 +527,28 @@ macro_rules! __read_entries {
             /// arguments.
             pub fn prepare<S, P, F>(draft: F) -> $crate::query::Prepared<S, P::Arguments>
             where
+                S: $crate::query::Sources,
                 P: $crate::query::Slots,
                 F: for<'d> FnOnce($crate::query::Draft<'d, Self>, P) -> $crate::query::Draft<'d, S>,
             {
                 $crate::query::Prepared::new::<Self, P, F>(draft)
+            }
+
+            /// A read of columns rendered once and run many times; every value and the scope are
+            /// run arguments.
+            pub fn prepare_columns<S, C, I, P, F>(
+                draft: F,
+            ) -> $crate::query::Prepared<C::Output, P::Arguments>
+            where
+                S: $crate::query::Sources,
+                C: $crate::query::Columns<S, I>,
+                P: $crate::query::Slots,
+                F: for<'d> FnOnce(
+                    $crate::query::Draft<'d, Self>,
+                    P,
+                ) -> $crate::query::DraftProjection<'d, S, C, I>,
+            {
+                $crate::query::Prepared::columns::<Self, S, C, I, P, F>(draft)
             }
         }
     };

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use futures_util::TryStreamExt as _;
-use tenantry::query::{Prepared, count};
+use tenantry::query::{Prepared, PreparedDelete, PreparedUpdate, count};
 use tenantry::scope::{MemoryDirectory, Principal, Role, ScopeIssuer};
 use tenantry::table::Schema;
 use tenantry::{Database, ErrorKind, OrganizationId, TenantScope};
@@ -39,6 +39,22 @@ static BY_EMAIL: LazyLock<Prepared<Order, (String, i64)>> = LazyLock::new(|| {
         q.filter(orders::email.eq(email).and(orders::total_cents.gt(min))).limit(10)
     })
 });
+
+static TOTALS: LazyLock<Prepared<(Uuid, i64), (i64,)>> = LazyLock::new(|| {
+    Order::prepare_columns(|q, (min,): (_,)| {
+        q.filter(orders::total_cents.gt(min))
+            .order_by(orders::total_cents.desc())
+            .columns((orders::id, orders::total_cents))
+    })
+});
+static ANNOTATE: LazyLock<PreparedUpdate<Order, (String, Option<String>)>> = LazyLock::new(|| {
+    Order::prepare_update(|q, (name, note): (_, _)| {
+        let named = q.draft::<Customer>().filter(customers::name.eq(name)).columns(customers::id);
+        q.set(orders::note, note).filter(orders::customer_id.in_subquery(named))
+    })
+});
+static FORGET: LazyLock<PreparedDelete<Order, (String,)>> =
+    LazyLock::new(|| Order::prepare_delete(|q, (email,): (_,)| q.filter(orders::email.eq(email))));
 
 async fn world() -> (Database, TenantScope, TenantScope) {
     let (a, b) = (OrganizationId::new(), OrganizationId::new());
@@ -184,12 +200,44 @@ async fn every_form_of_the_contract_runs() -> tenantry::Result<()> {
     Ok(())
 }
 
+/// Every prepared form, with the same rows under both organizations.
+#[tokio::test]
+async fn every_prepared_form_of_the_contract_runs() -> tenantry::Result<()> {
+    let (db, scope, other) = world().await;
+    let (customer, first, second) = (Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4());
+    for (scope, more) in [(&scope, 0), (&other, 7)] {
+        Customer::insert(scope, Customer { id: customer, name: "Ann".into() }).execute(&db).await?;
+        let rows =
+            [order(first, customer, "a@x", 5 + more), order(second, customer, "b@x", 9 + more)];
+        Order::insert_many(scope, rows).execute(&db).await?;
+    }
+
+    assert_eq!(TOTALS.fetch_all(&scope, (0,), &db).await?, [(second, 9), (first, 5)]);
+    assert_eq!(TOTALS.fetch_optional(&scope, (9,), &db).await?, None);
+    assert_eq!(TOTALS.fetch_one(&other, (9,), &db).await?, (second, 16));
+    let missing = TOTALS.fetch_one(&scope, (9,), &db).await.unwrap_err();
+    assert_eq!((missing.kind(), missing.table()), (ErrorKind::NotFound, Some("orders")));
+
+    assert_eq!(ANNOTATE.execute(&scope, ("Ann", "paid"), &db).await?, 2);
+    assert_eq!(Order::select(&other).filter(orders::note.eq("paid")).count(&db).await?, 0);
+
+    let mut tx = db.begin(&scope).await?;
+    assert_eq!(FORGET.execute(&scope, ("a@x",), &mut tx).await?, 1);
+    assert_eq!(FORGET.execute(&scope, ("a@x",), &mut tx).await?, 0);
+    tx.commit().await?;
+    assert_eq!(TOTALS.fetch_all(&scope, (0,), &db).await?, [(second, 9)]);
+    assert_eq!(TOTALS.fetch_all(&other, (0,), &db).await?, [(second, 16), (first, 12)]);
+    Ok(())
+}
+
 /// Runs are spawned onto multi-threaded runtimes, so their futures are `Send`.
 #[tokio::test]
 async fn runs_are_send() {
     let (db, scope, _) = world().await;
     tokio::spawn(async move {
         Order::select(&scope).filter(orders::total_cents.gt(0)).fetch_all(&db).await?;
+        TOTALS.fetch_all(&scope, (0,), &db).await?;
+        FORGET.execute(&scope, ("nobody@x",), &db).await?;
         let inside = scope.clone();
         db.transaction(&scope, async move |tx| Order::select(&inside).count(tx).await).await
     })

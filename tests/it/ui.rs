@@ -62,10 +62,12 @@ mod pass {
     mod null_in_a_column_that_has_none;
     mod optional_key;
     mod order_by_a_column_of_another_table;
+    mod prepare_delete_without_rows;
     mod prepare_update_without_rows;
     mod prepared_argument_without_tuple;
     mod prepared_arguments_of_another_type;
     mod prepared_arguments_too_few;
+    mod prepared_delete_without_scope;
     mod prepared_run_without_scope;
     mod prepared_update_without_scope;
     mod prepared_with_a_query_of_a_scope;

@@ -4,7 +4,7 @@
 use tenantry::{
     Database, OrganizationId, Result, TenantScope, ambient,
     database::Transaction,
-    query::{Prepared, PreparedUpdate, all, count},
+    query::{Prepared, PreparedDelete, PreparedUpdate, all, count},
     table::{First, Schema, Second},
 };
 #[allow(unused_imports, reason = "each case picks")]

@@ -59,7 +59,7 @@ impl<T: TenantTable> Insert<'_, T> {
     }
 }
 
-impl<S: Sources, A> Prepared<S, A> {
+impl<O, A> Prepared<O, A> {
     /// Builds the statement with its bound values, for benchmarks.
     #[doc(hidden)]
     pub fn bench_build(

@@ -191,7 +191,7 @@ pub(super) fn find<T: Table>(context: Context<'_>, find: &Find<'_, T>) -> Result
     Ok(Rendered { sql: Sql::Shared(sql), binds })
 }
 
-impl<S: Sources, A: Send + Sync> Prepared<S, A> {
+impl<O: Send, A: Send + Sync> Prepared<O, A> {
     /// Reads all rows.
     ///
     /// # Errors
@@ -201,7 +201,7 @@ impl<S: Sources, A: Send + Sync> Prepared<S, A> {
         scope: &TenantScope,
         arguments: impl Arguments<A>,
         executor: impl Executor<'e>,
-    ) -> Result<Vec<S>> {
+    ) -> Result<Vec<O>> {
         let run = executor.lower();
         require_transaction(&run, self.for_update())?;
         run.read_all(
@@ -216,7 +216,7 @@ impl<S: Sources, A: Send + Sync> Prepared<S, A> {
                     context.binder(),
                 )
             },
-            S::read,
+            |row| self.read(row),
         )
         .await
     }
@@ -230,7 +230,7 @@ impl<S: Sources, A: Send + Sync> Prepared<S, A> {
         scope: &TenantScope,
         arguments: impl Arguments<A>,
         executor: impl Executor<'e>,
-    ) -> Result<Option<S>> {
+    ) -> Result<Option<O>> {
         let run = executor.lower();
         require_transaction(&run, self.for_update())?;
         run.read_first(
@@ -245,7 +245,7 @@ impl<S: Sources, A: Send + Sync> Prepared<S, A> {
                     context.binder(),
                 )
             },
-            S::read,
+            |row| self.read(row),
         )
         .await
     }
@@ -259,7 +259,7 @@ impl<S: Sources, A: Send + Sync> Prepared<S, A> {
         scope: &TenantScope,
         arguments: impl Arguments<A>,
         executor: impl Executor<'e>,
-    ) -> Result<S> {
+    ) -> Result<O> {
         self.fetch_optional(scope, arguments, executor)
             .await?
             .ok_or_else(|| Error::row_not_found(self.base().name()))

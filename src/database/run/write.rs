@@ -4,8 +4,8 @@ use super::reference::Written;
 use super::{Actor, Executor, Run};
 use crate::error::{Error, Result};
 use crate::query::{
-    Arguments, Delete, Insert, NamesRows, Predicate, PreparedUpdate, Returning, Sources, Update,
-    UpdateAst,
+    Arguments, Delete, Insert, NamesRows, Predicate, PreparedDelete, PreparedUpdate, Returning,
+    Sources, Update, UpdateAst,
 };
 use crate::scope::TenantScope;
 use crate::table::{Dialect, RowReader, Table, TenantTable, Value};
@@ -236,6 +236,40 @@ impl<T: TenantTable, A: Send + Sync> PreparedUpdate<T, A> {
                 Actor::Scope(scope),
                 table,
                 (Written::Set(table, &self.ast().set), false),
+                |context| {
+                    self.rendered(
+                        Dialect::Sqlite,
+                        context.schema,
+                        context.prologue,
+                        arguments,
+                        context.binder(),
+                    )
+                },
+                no_rows,
+            )
+            .await?;
+        Ok(affected)
+    }
+}
+
+impl<T: TenantTable, A: Send + Sync> PreparedDelete<T, A> {
+    /// Deletes the rows; answers how many there were.
+    ///
+    /// # Errors
+    /// As for [`Delete::execute`](crate::query::Delete::execute).
+    pub async fn execute<'e>(
+        &self,
+        scope: &TenantScope,
+        arguments: impl Arguments<A>,
+        executor: impl Executor<'e>,
+    ) -> Result<u64> {
+        let table = T::definition();
+        let (affected, _) = executor
+            .lower()
+            .write(
+                Actor::Scope(scope),
+                table,
+                (Written::Deleted, false),
                 |context| {
                     self.rendered(
                         Dialect::Sqlite,

@@ -182,6 +182,9 @@ async fn statements_show_their_shape_and_none_of_their_values() {
     let prepared_update = Customer::prepare_update(|u, (name, id): (_, _)| {
         u.set(customers::name, name).filter(customers::id.eq(id))
     });
+    let prepared_columns =
+        Customer::prepare_columns(|q, ()| q.filter(filter()).columns(customers::id));
+    let prepared_delete = Customer::prepare_delete(|d, ()| d.filter(filter()));
     let key = tenantry::scope::TicketKey::new("purpose", keys()).unwrap();
     let ticket = a.ticket(&key, std::time::Duration::from_secs(60), SECRET.as_bytes()).unwrap();
     let tx = w.db.begin(a).await.unwrap();
@@ -226,6 +229,8 @@ async fn statements_show_their_shape_and_none_of_their_values() {
         shape(&orders::total.add(987_654_321)),
         shape(&prepared),
         shape(&prepared_update),
+        shape(&prepared_columns),
+        shape(&prepared_delete),
         shape(&(&key, &ticket, keys())),
         shape(&(&w.db, &tx, a, &w.issuer)),
         shape(&builder(&w.issuer)),

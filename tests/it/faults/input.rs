@@ -84,6 +84,9 @@ macro_rules! refused_everywhere {
         let prepared =
             Entry::prepare_update(|u, (value,): (_,)| u.set(sheet::$column, value).all_rows());
         refused(&prepared.execute(a, ($value,), db).await.unwrap_err(), name);
+        let prepared =
+            Entry::prepare_delete(|d, (value,): (_,)| d.filter(sheet::$column.eq(value)));
+        refused(&prepared.execute(a, ($value,), db).await.unwrap_err(), name);
         let mut tx = db.begin(a).await.unwrap();
         refused(&Entry::insert(a, bad()).execute(&mut tx).await.unwrap_err(), name);
         drop(tx);

@@ -182,6 +182,27 @@ async fn l46_a_prepared_shape_holds_no_value_and_no_scope() {
         let error = shape.fetch_all(&w.a, (), &w.db).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Misuse, "{error:?}");
     }
+    let frozen = || orders::email.eq("frozen@example.com");
+    let foreign = || orders::customer_id.in_subquery(Customer::select(&w.b).columns(customers::id));
+    let of = Order::prepare_columns(|q, ()| q.filter(frozen()).columns(orders::id));
+    let theirs = Order::prepare_columns(|q, ()| q.filter(foreign()).columns(orders::id));
+    for shape in [&of, &theirs] {
+        let error = shape.fetch_all(&w.a, (), &w.db).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Misuse, "{error:?}");
+    }
+    for outcome in [
+        Order::prepare_delete(|d, ()| d.filter(frozen())).execute(&w.a, (), &w.db).await,
+        Order::prepare_delete(|d, ()| d.filter(foreign())).execute(&w.a, (), &w.db).await,
+        Order::prepare_delete(|d, ()| d.key(10)).execute(&w.a, (), &w.db).await,
+        Order::prepare_update(|u, ()| u.set(orders::total, 1).all_rows())
+            .execute(&w.a, (), &w.db)
+            .await,
+        Order::prepare_update(|u, (n,): (_,)| u.set(orders::total, n).filter(foreign()))
+            .execute(&w.a, (1,), &w.db)
+            .await,
+    ] {
+        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Misuse);
+    }
 }
 
 /// One kind of organization for each schema: another kind's text could be another one's bytes.

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::LazyLock;
 
-use tenantry::query::{Prepared, PreparedUpdate, all, count};
+use tenantry::query::{Prepared, PreparedDelete, PreparedUpdate, all, count};
 use tenantry::table::{First, Schema, Second, Third};
 use tenantry::{Database, ErrorKind, TenantScope};
 
@@ -161,6 +161,10 @@ const VERBS: &[Verb] = verbs! {
     "page" |a, db| async { Order::select(a).order_by(orders::total.desc()).page(None, 50).fetch(db).await.map(|page| (page.rows, page.next.is_some())) };
     "prepared" |a, db| Order::prepare(|q, (least,): (_,)| q.filter(orders::total.ge(least))).fetch_all(a, (0,), db);
     "prepared first" |a, db| Order::prepare(|q, (least,): (_,)| q.filter(orders::total.ge(least)).order_by(orders::id.desc())).fetch_optional(a, (0,), db);
+    "prepared columns" |a, db| Order::prepare_columns(|q, (least,): (_,)| q.filter(orders::total.ge(least)).columns((orders::id, orders::note))).fetch_all(a, (0,), db);
+    "prepared columns of a join" |a, db| Customer::prepare_columns(|q, ()| q.left_join_from(orders::customer_id).columns((customers::name, orders::total))).fetch_all(a, (), db);
+    "prepared distinct" |a, db| Order::prepare_columns(|q, ()| q.columns(orders::note).distinct()).fetch_all(a, (), db);
+    "prepared column first" |a, db| Order::prepare_columns(|q, ()| q.order_by(orders::id.desc()).columns(orders::note)).fetch_one(a, (), db);
     "global" |a, db| Genre::select(a).fetch_all(db);
     "insert" |a, db| Customer::insert(a, customer(4, "Dan")).execute(db);
     "insert returning" |a, db| Customer::insert(a, customer(5, "Eli")).returning().fetch_one(db);
@@ -175,11 +179,15 @@ const VERBS: &[Verb] = verbs! {
     "update returning" |a, db| Order::update(a).set(orders::total, orders::total.sub(1)).all_rows().returning().fetch_all(db);
     "update of key" |a, db| Employee::update(a).set(employees::id, 5).key(2).returning().fetch_all(db);
     "prepared update" |a, db| Order::prepare_update(|u, (note,): (_,)| u.set(orders::note, note).all_rows()).execute(a, ("p",), db);
+    "prepared update of a subquery" |a, db| Order::prepare_update(|u, (name, note): (_, _)| { let named = u.draft::<Customer>().filter(customers::name.ge(name)).columns(customers::id); u.set(orders::note, note).filter(orders::customer_id.in_subquery(named)) }).execute(a, ("", "s"), db);
+    "prepared delete" |a, db| Line::prepare_delete(|d, (n,): (_,)| d.filter(order_lines::n.gt(n))).execute(a, (2,), db);
+    "prepared delete of a subquery" |a, db| Line::prepare_delete(|d, (least, n): (_, _)| { let large = d.draft::<Order>().filter(orders::total.ge(least)).columns(orders::id); d.filter(order_lines::order_id.in_subquery(large)).filter(order_lines::n.eq(n)) }).execute(a, (0, 2), db);
     "delete filter" |a, db| Line::delete(a).filter(order_lines::n.gt(1)).execute(db);
     "delete key" |a, db| Order::delete(a).key(13).execute(db);
     "delete composite key" |a, db| Line::delete(a).key((16, 3)).returning().fetch_all(db);
     "delete returning" |a, db| Employee::delete(a).all_rows().returning().fetch_all(db);
     "delete all" |a, db| Line::delete(a).all_rows().execute(db);
+    "prepared delete of all" |a, db| Line::prepare_delete(|d, ()| d.all_rows()).execute(a, (), db);
 };
 
 #[tokio::test]
@@ -227,6 +235,25 @@ async fn l40_a_foreign_key_is_a_missing_key_for_every_verb() {
             seen(
                 Order::prepare(|q, (id,): (_,)| q.filter(orders::id.eq(id)))
                     .fetch_one(a, (id,), db)
+                    .await,
+            ),
+            seen(
+                Order::prepare_columns(|q, (id,): (_,)| {
+                    q.filter(orders::id.eq(id)).columns(orders::email)
+                })
+                .fetch_one(a, (id,), db)
+                .await,
+            ),
+            seen(
+                Order::prepare_update(|u, (id, total): (_, _)| {
+                    u.set(orders::total, total).filter(orders::id.eq(id))
+                })
+                .execute(a, (id, 0), db)
+                .await,
+            ),
+            seen(
+                Order::prepare_delete(|d, (id,): (_,)| d.filter(orders::id.eq(id)))
+                    .execute(a, (id,), db)
                     .await,
             ),
         ]);
@@ -285,6 +312,12 @@ static SET_TEXT: LazyLock<PreparedUpdate<Note, (String, i64)>> = LazyLock::new(|
     Note::prepare_update(|u, (text, id): (_, _)| u.set(notes::text, text).filter(notes::id.eq(id)))
 });
 
+static TEXTS: LazyLock<Prepared<String, (i64,)>> = LazyLock::new(|| {
+    Note::prepare_columns(|q, (id,): (_,)| q.filter(notes::id.eq(id)).columns(notes::text))
+});
+static FORGET: LazyLock<PreparedDelete<Note, (String,)>> =
+    LazyLock::new(|| Note::prepare_delete(|d, (text,): (_,)| d.filter(notes::text.eq(text))));
+
 tenantry::tenant_table! {
     /// A note.
     #[derive(Debug, Clone, PartialEq)]
@@ -338,6 +371,10 @@ async fn l46_a_prepared_shape_keeps_nothing_of_the_organization_that_ran_it_befo
                     1
                 );
                 assert_eq!(SET_TEXT.execute(scope, ("gone", 1), &mut tx).await.unwrap(), 1);
+                assert_eq!(TEXTS.fetch_one(scope, (1,), &mut tx).await.unwrap(), "gone");
+                assert_eq!(TEXTS.fetch_one(scope, (2,), &mut tx).await.unwrap(), mine);
+                assert_eq!(FORGET.execute(scope, (next.as_str(),), &mut tx).await.unwrap(), 0);
+                assert_eq!(FORGET.execute(scope, (mine.as_str(),), &mut tx).await.unwrap(), 2);
                 tx.rollback().await.unwrap();
             }
         }

@@ -522,6 +522,14 @@ async fn l77_a_hand_made_declaration_of_a_registered_table_runs_nothing() {
         Stolen::delete(&w.a).all_rows().execute(&w.db).await.map(|n| n as usize),
         Stolen::select_across(&authority()).fetch_all(&w.db).await.map(|rows| rows.len()),
         Stolen::prepare(|q, ()| q).fetch_all(&w.a, (), &w.db).await.map(|rows| rows.len()),
+        Stolen::prepare_columns(|q, ()| q.columns(Stolen::ORGANIZATION))
+            .fetch_all(&w.a, (), &w.db)
+            .await
+            .map(|rows| rows.len()),
+        Stolen::prepare_delete(|d, ()| d.all_rows())
+            .execute(&w.a, (), &w.db)
+            .await
+            .map(|n| n as usize),
     ];
     for outcome in outcomes {
         assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Misuse);

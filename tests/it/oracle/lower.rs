@@ -11,7 +11,7 @@ use futures_util::TryStreamExt as _;
 use rust_decimal::Decimal;
 use tenantry::query::{
     Aggregate, Columns, Cursor, Delete, Filter, Find, Grouped, GroupedAggregates, Insert, OrderBy,
-    Prepared, PreparedUpdate, Projection, Select, Sources, Update, all, any, count,
+    Prepared, PreparedDelete, PreparedUpdate, Projection, Select, Sources, Update, all, any, count,
 };
 use tenantry::table::{At, Column, First, Fourth, Occurrence, Second, Third};
 use tenantry::{Database, Result, TenantScope};
@@ -844,9 +844,43 @@ static BETWEEN: LazyLock<Prepared<Order, (i64, i64, i64)>> = LazyLock::new(|| {
         q.filter(orders::total.between(low, high).or(!orders::id.in_list([id, low])))
     })
 });
+type NoteTotal = (Option<String>, i64);
+type NameTotal = (String, Option<i64>);
+static COLUMNS: LazyLock<Prepared<NoteTotal, (i64,)>> = LazyLock::new(|| {
+    Order::prepare_columns(|q, (min,): (_,)| {
+        q.filter(orders::total.gt(min)).columns((orders::note, orders::total))
+    })
+});
+static DISTINCT: LazyLock<Prepared<Option<String>, (i64,)>> = LazyLock::new(|| {
+    Order::prepare_columns(|q, (min,): (_,)| {
+        q.filter(orders::total.gt(min)).columns(orders::note).distinct()
+    })
+});
+static JOIN_COLUMNS: LazyLock<Prepared<NameTotal, (String,)>> = LazyLock::new(|| {
+    Customer::prepare_columns(|q, (name,): (_,)| {
+        q.left_join_from(orders::customer_id)
+            .filter(customers::name.ge(name))
+            .columns((customers::name, orders::total))
+    })
+});
 static SET_NOTE: LazyLock<PreparedUpdate<Order, (i64, Option<String>)>> = LazyLock::new(|| {
     Order::prepare_update(|q, (id, note): (_, _)| {
         q.set(orders::note, note).filter(orders::id.eq(id))
+    })
+});
+
+static SET_CUSTOMER: LazyLock<PreparedUpdate<Order, (String, i64)>> = LazyLock::new(|| {
+    Order::prepare_update(|q, (name, customer): (_, _)| {
+        let named = q.draft::<Customer>().filter(customers::name.eq(name)).columns(customers::id);
+        q.set(orders::customer_id, customer).filter(orders::customer_id.in_subquery(named))
+    })
+});
+static DELETE: LazyLock<PreparedDelete<Order, (i64,)>> =
+    LazyLock::new(|| Order::prepare_delete(|q, (id,): (_,)| q.filter(orders::id.eq(id))));
+static DELETE_OF: LazyLock<PreparedDelete<Order, (String,)>> = LazyLock::new(|| {
+    Order::prepare_delete(|q, (name,): (_,)| {
+        let named = q.draft::<Customer>().filter(customers::name.eq(name)).columns(customers::id);
+        q.filter(orders::customer_id.in_subquery(named))
     })
 });
 
@@ -886,17 +920,38 @@ async fn prepared(cx: &Cx<'_>, prepared: &Shape_, ex: Ex<'_>) -> Result<Seen> {
         Shape_::Between { low, high, id } => {
             rows(on!(ex, |e| BETWEEN.fetch_all(scope, (*low, *high, *id), e).await)?)
         }
+        Shape_::Columns { min, how } => {
+            let min = (*min,);
+            match how {
+                How::All => {
+                    let found = on!(ex, |e| COLUMNS.fetch_all(scope, min, e).await)?;
+                    Seen::Rows(found.into_iter().map(Outs::outs).collect())
+                }
+                How::Optional => {
+                    pick(on!(ex, |e| COLUMNS.fetch_optional(scope, min, e).await)?.map(Outs::outs))
+                }
+                How::One => pick(Some(on!(ex, |e| COLUMNS.fetch_one(scope, min, e).await)?.outs())),
+            }
+        }
+        Shape_::Distinct { min } => {
+            let found = on!(ex, |e| DISTINCT.fetch_all(scope, (*min,), e).await)?;
+            Seen::Rows(found.into_iter().map(Outs::outs).collect())
+        }
+        Shape_::JoinColumns { name } => {
+            let found = on!(ex, |e| JOIN_COLUMNS.fetch_all(scope, (name,), e).await)?;
+            Seen::Rows(found.into_iter().map(Outs::outs).collect())
+        }
         Shape_::SetNote { id, note } => {
             Seen::Affected(on!(ex, |e| SET_NOTE.execute(scope, (*id, note.clone()), e).await)?)
         }
         Shape_::SetCustomer { name, customer } => {
-            // An update's draft drafts no subquery: this one is written out.
-            let named =
-                Customer::select(scope).filter(customers::name.eq(name)).columns(customers::id);
-            let update = Order::update(scope)
-                .set(orders::customer_id, *customer)
-                .filter(orders::customer_id.in_subquery(named));
-            Seen::Affected(on!(ex, |e| update.execute(e).await)?)
+            Seen::Affected(on!(ex, |e| SET_CUSTOMER.execute(scope, (name, *customer), e).await)?)
+        }
+        Shape_::Delete { id } => {
+            Seen::Affected(on!(ex, |e| DELETE.execute(scope, (*id,), e).await)?)
+        }
+        Shape_::DeleteOf { name } => {
+            Seen::Affected(on!(ex, |e| DELETE_OF.execute(scope, (name,), e).await)?)
         }
     })
 }

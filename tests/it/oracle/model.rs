@@ -752,6 +752,21 @@ impl Model {
                 );
                 self.read(&one(Tab::Order, f), &End::Rows(How::All), false, real)
             }
+            Prepared::Columns { min, how } => {
+                let f = F::Compare(3, Op::Gt, Cell::Int(*min));
+                let end = End::Pair { column: 4, integer: 3, distinct: false, how: *how };
+                self.read(&one(Tab::Order, f), &end, false, real)
+            }
+            Prepared::Distinct { min } => {
+                let f = F::Compare(3, Op::Gt, Cell::Int(*min));
+                let end = End::Column { column: 4, distinct: true, how: How::All };
+                self.read(&one(Tab::Order, f), &end, false, real)
+            }
+            Prepared::JoinColumns { name } => {
+                let mut read = one(Tab::Customer, F::Compare(1, Op::Ge, text(name)));
+                read.from = From::Join(super::program::Shape::LeftFrom);
+                self.read(&read, &End::JoinPair { distinct: false, how: How::All }, false, real)
+            }
             Prepared::SetNote { id, note } => {
                 let note = note.as_ref().map_or(Cell::Null, text);
                 let rows = Rows::Key(vec![*id]);
@@ -763,6 +778,15 @@ impl Model {
                 let set = [(1, Set::Value(Cell::Int(*customer)))];
                 let written = self.update(Tab::Order, &set, &rows, real)?;
                 Ok(Seen::Affected(written.len() as u64))
+            }
+            Prepared::Delete { id } => {
+                let deleted = self.delete(Tab::Order, &Rows::Key(vec![*id]))?;
+                Ok(Seen::Affected(deleted.len() as u64))
+            }
+            Prepared::DeleteOf { name } => {
+                let rows = Rows::Filter(vec![Cond::One(0, F::InSub(1, Box::new(named(name))))]);
+                let deleted = self.delete(Tab::Order, &rows)?;
+                Ok(Seen::Affected(deleted.len() as u64))
             }
         }
     }

@@ -24,7 +24,8 @@ listed! {
         ProjectOne, ProjectTwo, ProjectJoined, Aggregate, Sum, AggregateJoined, Group, GroupJoined,
         Insert, InsertMany, UpsertUpdateOnKey, UpsertUpdateOnUnique, UpsertNothingOnKey,
         UpsertNothingOnUnique, UpsertMany, Update, Delete, InsertReturning, InsertManyReturning,
-        UpsertReturning, UpdateReturning, DeleteReturning, Prepared, PreparedUpdate,
+        UpsertReturning, UpdateReturning, DeleteReturning, Prepared, PreparedColumns,
+        PreparedUpdate, PreparedDelete,
         TransactionCommit, TransactionRollback, TransactionDrop, SavepointRelease,
         SavepointRollback, SavepointDrop, Closure, Ticket, Suspend, OtherSuspended,
     }
@@ -365,8 +366,13 @@ pub enum Prepared {
     Subquery { name: String },
     Exists { min: i64 },
     Between { low: i64, high: i64, id: i64 },
+    Columns { min: i64, how: How },
+    Distinct { min: i64 },
+    JoinColumns { name: String },
     SetNote { id: i64, note: Option<String> },
     SetCustomer { name: String, customer: i64 },
+    Delete { id: i64 },
+    DeleteOf { name: String },
 }
 
 #[derive(Debug, Clone)]
@@ -1123,8 +1129,13 @@ impl Generator {
 
     fn prepared(&mut self) -> Stmt {
         let text = |random: &mut Random| random.pick(&TEXTS).to_owned();
-        let which = self.random.below(8);
-        self.verb(if which < 6 { Verb::Prepared } else { Verb::PreparedUpdate });
+        let which = self.random.below(13);
+        self.verb(match which {
+            0..=5 => Verb::Prepared,
+            6..=8 => Verb::PreparedColumns,
+            9 | 10 => Verb::PreparedUpdate,
+            _ => Verb::PreparedDelete,
+        });
         let random = &mut self.random;
         let note = if random.one_in(4) { None } else { Some(text(random)) };
         Stmt::Prepared(match which {
@@ -1137,8 +1148,16 @@ impl Generator {
             3 => Prepared::Subquery { name: text(random) },
             4 => Prepared::Exists { min: random.id() - 1 },
             5 => Prepared::Between { low: random.id(), high: random.id(), id: random.id() },
-            6 => Prepared::SetNote { id: random.id(), note },
-            _ => Prepared::SetCustomer { name: text(random), customer: random.id() },
+            6 => Prepared::Columns {
+                min: random.id() - 1,
+                how: random.pick(&[How::All, How::Optional, How::One]),
+            },
+            7 => Prepared::Distinct { min: random.id() - 1 },
+            8 => Prepared::JoinColumns { name: text(random) },
+            9 => Prepared::SetNote { id: random.id(), note },
+            10 => Prepared::SetCustomer { name: text(random), customer: random.id() },
+            11 => Prepared::Delete { id: random.id() },
+            _ => Prepared::DeleteOf { name: text(random) },
         })
     }
 
