@@ -189,3 +189,68 @@ async fn a_foreign_row_is_an_incident_and_halts_the_organization() {
     assert_eq!(halted.kind(), ErrorKind::Denied);
     assert!(Parent::select(&world.b).fetch_all(&world.db).await.is_ok());
 }
+
+/// A name is looked up in the connection's own objects first: rows that lie there under A's name
+/// pass the predicate and the witness. Whoever looks is the doctor.
+#[tokio::test]
+async fn l32_a_temporary_table_in_the_place_of_a_declared_one_is_fatal() {
+    let world = world(false).await;
+    assert!(world.db.doctor().await.unwrap().is_safe());
+    world
+        .write_as_a(
+            "CREATE TEMP TABLE parents AS SELECT organization AS organization_id, 1 AS id, 'planted' AS name FROM temp.tenantry_scope",
+        )
+        .await
+        .unwrap();
+    let mut tx = world.db.begin(&world.a).await.unwrap();
+    let shadowed = Parent::find(&world.a, 1).fetch_one(&mut tx).await.unwrap();
+    assert_eq!(shadowed.name, "planted", "nothing is shown by a table that shadows none");
+    tx.rollback().await.unwrap();
+
+    let report = world.db.doctor().await.unwrap();
+    let fatal: Vec<_> = report.fatal().map(|found| (found.code(), found.object())).collect();
+    assert_eq!(fatal, [("sqlite-shadowed", "temp.parents")]);
+    assert_eq!(world.db.create_tables().await.unwrap_err().kind(), ErrorKind::Unconfigured);
+}
+
+/// Whatever runs, the connections' own objects are the second wall's: none stands in the place of
+/// a declared table, but for the views that hide other organizations' rows.
+#[tokio::test]
+async fn l32_the_connections_hold_no_table_of_their_own_beside_the_second_wall() {
+    for paranoid in [false, true] {
+        let world = world(paranoid).await;
+        for scope in [&world.a, &world.b] {
+            let mut tx = world.db.begin(scope).await.unwrap();
+            let mut inner = tx.savepoint().await.unwrap();
+            Parent::update(scope)
+                .set(parents::name, "x")
+                .all_rows()
+                .execute(&mut *inner)
+                .await
+                .unwrap();
+            inner.release().await.unwrap();
+            tx.commit().await.unwrap();
+            assert_eq!(Parent::select(scope).count(&world.db).await.unwrap(), 1);
+        }
+        for exclusive in [true, false] {
+            let mut reader = world.db.store().read(exclusive).await.unwrap();
+            let objects: Vec<(String, String, String)> =
+                sqlx::query_as("SELECT type, name, sql FROM temp.sqlite_schema")
+                    .fetch_all(reader.connection())
+                    .await
+                    .unwrap();
+            let mut views = 0;
+            for (kind, name, sql) in objects {
+                match (kind.as_str(), name.as_str()) {
+                    ("table", "tenantry_scope") => {}
+                    ("trigger", name) if name.starts_with("tenantry_wall_") => {}
+                    ("view", "parents" | "children") if sql.contains("tenantry_scope") => {
+                        views += 1;
+                    }
+                    _ => panic!("{sql}"),
+                }
+            }
+            assert_eq!(views, if paranoid && !exclusive { 2 } else { 0 }, "{paranoid} {exclusive}");
+        }
+    }
+}
