@@ -18,6 +18,7 @@ mod contract;
 mod example;
 mod faults;
 mod leaks;
+mod opinion;
 mod oracle;
 mod plans;
 mod ui;
