@@ -90,8 +90,12 @@ pub fn options(path: &Path) -> SqliteConnectOptions {
 
 /// Writes a file of `organizations` with `rows` orders each, in the tables that tenantry declares.
 pub async fn fill(path: &Path, organizations: u64, rows: u64) {
-    let mut connection =
-        sqlx::SqliteConnection::connect_with(&options(path).foreign_keys(false)).await.unwrap();
+    // One transaction that stays in memory until it is written out.
+    let filling = options(path)
+        .foreign_keys(false)
+        .journal_mode(SqliteJournalMode::Off)
+        .pragma("cache_size", "-1048576");
+    let mut connection = sqlx::SqliteConnection::connect_with(&filling).await.unwrap();
     for statement in schema().ddl(Dialect::Sqlite).unwrap() {
         sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
     }
@@ -128,7 +132,6 @@ pub async fn fill(path: &Path, organizations: u64, rows: u64) {
         }
     }
     transaction.commit().await.unwrap();
-    sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
 }
 
