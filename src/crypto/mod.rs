@@ -1,8 +1,15 @@
-//! Secrets in memory, and keyed boxes for what leaves the process and comes back.
+//! Secrets in memory, keys, and the sealed forms of what is stored or leaves the process.
+//!
+//! The formats stand in [the chapter on credentials](crate::manual::credentials).
 
+mod kek;
+mod key;
 mod sealed;
 mod secret;
+mod tlv;
 
+pub use kek::{KekId, KeyDestruction, KeyProvider, WrapContext, WrapPurpose, WrappedKey};
+pub use key::{KeyCheckValue, KeyId, KeyOwner};
 pub use sealed::KeyRing;
 pub(crate) use sealed::Unopened;
-pub use secret::SecretBytes;
+pub use secret::{AccessToken, ClientSecret, DataKey, RefreshToken, SecretBytes, WebhookSecret};
