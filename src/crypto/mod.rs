@@ -2,14 +2,22 @@
 //!
 //! The formats stand in [the chapter on credentials](crate::manual::credentials).
 
+mod blind;
+mod context;
+mod envelope;
 mod kek;
 mod key;
+mod message;
 mod sealed;
 mod secret;
 mod tlv;
 
+pub use blind::BlindIndex;
+pub use context::{SealContext, SecretKind};
+pub(crate) use envelope::{Envelope, SealFault, seal};
 pub use kek::{KekId, KeyDestruction, KeyProvider, WrapContext, WrapPurpose, WrappedKey};
 pub use key::{KeyCheckValue, KeyId, KeyOwner};
+pub(crate) use key::{PurposeKey, PurposeKeys};
 pub use sealed::KeyRing;
 pub(crate) use sealed::Unopened;
 pub use secret::{AccessToken, ClientSecret, DataKey, RefreshToken, SecretBytes, WebhookSecret};

@@ -151,6 +151,12 @@ impl SecretBytes {
     }
 }
 
+impl From<Zeroizing<Vec<u8>>> for SecretBytes {
+    fn from(bytes: Zeroizing<Vec<u8>>) -> Self {
+        Self(bytes)
+    }
+}
+
 /// A data key (DEK): 32 bytes under which the values of one owner are sealed.
 ///
 /// # Security

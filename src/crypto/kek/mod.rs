@@ -1,5 +1,7 @@
 //! Key-encryption keys (KEKs), and the [`KeyProvider`]s that hold them.
 
+mod wrap;
+
 use std::fmt;
 use std::sync::Arc;
 
