@@ -3,6 +3,7 @@
 //! The formats stand in [the chapter on credentials](crate::manual::credentials).
 
 mod blind;
+pub mod conformance;
 mod context;
 mod envelope;
 mod kek;
@@ -15,7 +16,10 @@ mod tlv;
 pub use blind::BlindIndex;
 pub use context::{SealContext, SecretKind};
 pub(crate) use envelope::{Envelope, SealFault, seal};
-pub use kek::{KekId, KeyDestruction, KeyProvider, WrapContext, WrapPurpose, WrappedKey};
+pub use kek::{
+    FallbackUnwrap, KekId, KeyDestruction, KeyProvider, LocalKeyring, WrapContext, WrapPurpose,
+    WrappedKey,
+};
 pub use key::{KeyCheckValue, KeyId, KeyOwner};
 pub(crate) use key::{PurposeKey, PurposeKeys};
 pub use sealed::KeyRing;

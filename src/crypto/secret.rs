@@ -226,6 +226,23 @@ pub(super) fn fill_random(bytes: &mut [u8]) -> Result<()> {
     })
 }
 
+/// Whether keys that somebody made have the length of keys, and are not obviously no keys.
+pub(super) fn check_keys<'a>(keys: impl Iterator<Item = &'a SecretBytes> + Clone) -> Result<()> {
+    for (at, key) in keys.clone().enumerate() {
+        let bytes = key.expose_secret();
+        if bytes.len() != 32 {
+            return Err(Error::invalid("a key has 32 bytes"));
+        }
+        if bytes.windows(2).all(|pair| matches!(pair, [a, b] if a == b)) {
+            return Err(Error::invalid("a key is not one byte repeated"));
+        }
+        if keys.clone().take(at).any(|other| other.ct_eq(bytes)) {
+            return Err(Error::invalid("two key versions have the same key"));
+        }
+    }
+    Ok(())
+}
+
 fn masked(secret: &str) -> String {
     let shown = |part: &[u8]| part.iter().all(u8::is_ascii_graphic);
     match (secret.as_bytes().first_chunk::<4>(), secret.as_bytes().last_chunk::<4>()) {

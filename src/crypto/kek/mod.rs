@@ -1,11 +1,16 @@
 //! Key-encryption keys (KEKs), and the [`KeyProvider`]s that hold them.
 
+mod fallback;
+mod keyring;
 mod wrap;
 
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+
+pub use fallback::FallbackUnwrap;
+pub use keyring::LocalKeyring;
 
 use super::key::{KeyId, KeyOwner};
 use super::secret::DataKey;
