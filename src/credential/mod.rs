@@ -2,4 +2,7 @@
 
 mod keys;
 
-pub use keys::{KeyAccess, KeyEpoch, KeySet, KeyState, KeyStore, StoredKey};
+pub use keys::{
+    KeyAccess, KeyEpoch, KeySet, KeyState, KeyStore, Keys, KeysBuilder, MemoryKeyStore, Sealed,
+    StoredKey,
+};

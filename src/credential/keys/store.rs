@@ -150,6 +150,19 @@ impl KeyAccess<'_> {
             Self::Platform(_) => KeyOwner::Platform,
         }
     }
+
+    /// Whether the permission still holds: a scope may have ended. For stores that keep the keys
+    /// themselves; one that asks the [`Database`](crate::Database) is checked there.
+    ///
+    /// # Errors
+    ///
+    /// `Denied` for a scope that no longer works.
+    pub fn check(&self) -> Result<()> {
+        match self {
+            Self::Organization(scope) => scope.check(),
+            Self::Platform(_) => Ok(()),
+        }
+    }
 }
 
 impl KeyEpoch {
