@@ -20,8 +20,11 @@ pub use kek::{
     FallbackUnwrap, KekId, KeyDestruction, KeyProvider, LocalKeyring, WrapContext, WrapPurpose,
     WrappedKey,
 };
+pub(crate) use key::PurposeKeys;
 pub use key::{KeyCheckValue, KeyId, KeyOwner};
-pub(crate) use key::{PurposeKey, PurposeKeys};
 pub use sealed::KeyRing;
 pub(crate) use sealed::Unopened;
 pub use secret::{AccessToken, ClientSecret, DataKey, RefreshToken, SecretBytes, WebhookSecret};
+
+#[cfg(test)]
+mod peer_tests;

@@ -18,22 +18,22 @@ impl Keys {
     /// `Unconfigured` for a KEK that this process does not have, or that is another than it was;
     /// `Unavailable` where provider or store do not answer.
     pub async fn check(&self) -> Result<()> {
-        let active = self.patiently(self.0.provider.active()).await?;
+        let active = self.ask(self.0.provider.active()).await?;
         let kek = |canary: &StoredKey| canary.wrapped.as_ref().map(|w| w.kek().clone());
-        let canaries = self.patiently(self.0.store.canaries()).await?;
+        let canaries = self.ask(self.0.store.canaries()).await?;
         if !canaries.iter().any(|canary| kek(canary).as_ref() == Some(&active)) {
             let canary = self.make(WrapContext::canary(KeyId::random()), 0).await?;
-            self.patiently(self.0.store.add_canary(&canary)).await?;
+            self.ask(self.0.store.add_canary(&canary)).await?;
         }
         // Read again: where two processes start at a time, the first one's canary stands.
-        for canary in self.patiently(self.0.store.canaries()).await? {
+        for canary in self.ask(self.0.store.canaries()).await? {
             let Some(wrapped) = &canary.wrapped else { continue };
             let changed = || {
                 let kek = wrapped.kek();
                 Error::unconfigured(format!("the key-encryption key `{kek}` is not what it was"))
             };
             let context = WrapContext::canary(canary.id);
-            let key = self.patiently(self.0.provider.unwrap(&context, wrapped)).await;
+            let key = self.ask(self.0.provider.unwrap(&context, wrapped)).await;
             let key = key.map_err(|error| match error.kind() {
                 ErrorKind::Corrupt => changed(),
                 _ => error,
@@ -90,7 +90,7 @@ impl Keys {
         self.admit(scope)?;
         let (access, now) = (KeyAccess::Organization(scope), self.0.issuer.clock().now());
         let _forget = self.0.rings.forget();
-        self.patiently(self.0.store.destroy(access, seen, key, now)).await
+        self.ask(self.0.store.destroy(access, seen, key, now)).await
     }
 
     /// Destroys every data key of the scope's organization, for good: nothing that was sealed for
@@ -110,8 +110,8 @@ impl Keys {
         let (access, issuer) = (KeyAccess::Organization(scope), &self.0.issuer);
         issuer.auditor().require(self.event(access, AuditKind::KeysShredded)).await?;
         let _forget = self.0.rings.forget();
-        self.patiently(self.0.store.shred(access, issuer.clock().now())).await?;
-        self.patiently(self.0.provider.destroy(scope.organization())).await
+        self.ask(self.0.store.shred(access, issuer.clock().now())).await?;
+        self.ask(self.0.provider.destroy(scope.organization())).await
     }
 
     pub(crate) async fn rotate_as(&self, access: KeyAccess<'_>) -> Result<KeyId> {
@@ -131,14 +131,14 @@ impl Keys {
             let Some(wrapped) = &key.stored.wrapped else { continue };
             let context = WrapContext::data_key(access.owner(), key.stored.id);
             let rewrap = self.0.provider.rewrap(&context, wrapped);
-            let Some(next) = self.patiently(rewrap).await? else { continue };
+            let Some(next) = self.ask(rewrap).await? else { continue };
             // Nothing is given up before what takes its place is known to be as good.
-            let again = self.patiently(self.0.provider.unwrap(&context, &next)).await?;
+            let again = self.ask(self.0.provider.unwrap(&context, &next)).await?;
             if !again.check_value()?.ct_eq(&key.stored.check) {
                 return Err(self.refuse(access, "the key provider re-wrapped another key"));
             }
             let replace = self.0.store.rewrap(access, key.stored.id, wrapped, &next);
-            count += u64::from(self.patiently(replace).await?);
+            count += u64::from(self.ask(replace).await?);
         }
         Ok(count)
     }
@@ -148,7 +148,7 @@ impl Keys {
         let context = WrapContext::data_key(access.owner(), KeyId::random());
         let key = self.make(context, ring.next_version()).await?;
         let event = self.event(access, AuditKind::DataKeyActivated);
-        let activated = self.patiently(self.0.store.activate(access, ring.epoch, &key)).await?;
+        let activated = self.ask(self.0.store.activate(access, ring.epoch, &key)).await?;
         if activated {
             self.0.issuer.auditor().note(event.because(format!("key {}", key.id)));
         }
@@ -158,8 +158,8 @@ impl Keys {
     /// A fresh key, wrapped, and known to unwrap: one that did not would lose what it sealed.
     async fn make(&self, context: WrapContext, version: u32) -> Result<StoredKey> {
         let key = DataKey::random()?;
-        let wrapped: WrappedKey = self.patiently(self.0.provider.wrap(&context, &key)).await?;
-        let again = self.patiently(self.0.provider.unwrap(&context, &wrapped)).await?;
+        let wrapped: WrappedKey = self.ask(self.0.provider.wrap(&context, &key)).await?;
+        let again = self.ask(self.0.provider.unwrap(&context, &wrapped)).await?;
         if !again.ct_eq(&key) {
             return Err(Error::corrupt("the key provider does not unwrap what it wrapped"));
         }

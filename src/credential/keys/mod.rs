@@ -5,6 +5,7 @@ mod memory;
 mod ring;
 mod store;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -277,7 +278,11 @@ impl Keys {
         let (owner, rings) = (access.owner(), &self.0.rings);
         for _ in 0..ATTEMPTS {
             let Some(ring) = rings.get(&owner) else {
-                rings.load(&owner, self.load(access)).await?;
+                let ring = self.in_time(rings.load(&owner, self.load(access))).await?;
+                if rings.is_current(&ring, at_least) {
+                    return Ok(ring);
+                }
+                rings.remove(&owner, &ring);
                 continue;
             };
             match rings.age(&ring, at_least, self.now()) {
@@ -316,7 +321,7 @@ impl Keys {
     async fn load(&self, access: KeyAccess<'_>) -> Result<Arc<Ring>> {
         // Before the store is asked: what is destroyed while it answers is not missed.
         let (generation, now) = (self.0.rings.generation(), self.now());
-        let set = self.patiently(self.0.store.load(access)).await?;
+        let set = self.ask(self.0.store.load(access)).await?;
         Ok(Arc::new(Ring::new(set, now, generation)))
     }
 
@@ -343,33 +348,42 @@ impl Keys {
         let wrapped = key.stored.wrapped.as_ref();
         let wrapped = wrapped.ok_or_else(|| self.refuse(access, "a living key has no bytes"))?;
         let context = WrapContext::data_key(access.owner(), key.stored.id);
-        let unwrap = key.opened.get_or_try_init(|| async {
-            let opened = self.0.provider.unwrap(&context, wrapped).await?;
-            if !opened.check_value()?.ct_eq(&key.stored.check) {
-                return Err(self.refuse(access, "the key provider answered with another key"));
-            }
-            PurposeKeys::derive(&opened)
+        // Those who wait for another's answer hold no door: an organization whose key is slow does
+        // not keep the others out.
+        let unwrap = key.opened.get_or_try_init(|| {
+            self.through_a_door(async {
+                let opened = self.0.provider.unwrap(&context, wrapped).await?;
+                if !opened.check_value()?.ct_eq(&key.stored.check) {
+                    return Err(Error::corrupt("the key provider answered with another key"));
+                }
+                PurposeKeys::derive(&opened)
+            })
         });
-        self.patiently(unwrap).await.map_err(|error| match error.kind() {
-            ErrorKind::Corrupt => self.refuse(access, "a data key does not unwrap"),
+        self.in_time(unwrap).await.map_err(|error| match error.kind() {
+            ErrorKind::Corrupt => self.refuse(access, error.to_string()),
             _ => error,
         })
     }
 
-    /// Waits for store or provider, for a bounded time and with a bounded number of others.
-    async fn patiently<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let late = || Error::unavailable("the keys did not come in time");
-        tokio::time::timeout(self.0.settings.patience, async {
-            let _door = self.0.doors.acquire().await.map_err(|_| late())?;
-            work.await
-        })
-        .await
-        .map_err(|_| late())?
+    /// Asks store or provider, in a bounded time and together with a bounded number of others.
+    async fn ask<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        self.in_time(self.through_a_door(work)).await
+    }
+
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let late = |_| Error::unavailable("the keys did not come in time");
+        tokio::time::timeout(self.0.settings.patience, work).await.map_err(late)?
+    }
+
+    async fn through_a_door<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let closed = |_| Error::internal("the doors are never closed");
+        let _door = self.0.doors.acquire().await.map_err(closed)?;
+        work.await
     }
 
     /// The one error for what does not open. The reason is for the audit.
     #[cold]
-    fn refuse(&self, access: KeyAccess<'_>, reason: &'static str) -> Error {
+    fn refuse(&self, access: KeyAccess<'_>, reason: impl Into<Cow<'static, str>>) -> Error {
         self.0.issuer.auditor().note(self.event(access, AuditKind::SecretRefused).because(reason));
         Error::corrupt("the sealed value does not open")
     }

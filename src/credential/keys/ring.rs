@@ -133,13 +133,18 @@ impl Rings {
 
     pub(super) fn age(&self, ring: &Ring, at_least: KeyEpoch, now: Duration) -> Age {
         let age = now.saturating_sub(ring.loaded_at);
-        if ring.generation != self.generation() || ring.epoch < at_least || age >= self.ttl {
+        if !self.is_current(ring, at_least) || age >= self.ttl {
             Age::Stale
         } else if age >= self.ttl.saturating_sub(GRACE.min(self.ttl / 4)) {
             Age::Aging
         } else {
             Age::Fresh
         }
+    }
+
+    /// Whether nothing was destroyed since, as far as is known.
+    pub(super) fn is_current(&self, ring: &Ring, at_least: KeyEpoch) -> bool {
+        ring.generation == self.generation() && ring.epoch >= at_least
     }
 
     pub(super) fn forget(&self) -> Forget<'_> {
