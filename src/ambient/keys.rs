@@ -6,7 +6,8 @@ use crate::crypto::{BlindIndex, KeyId, SealContext, SecretBytes};
 use crate::error::Result;
 
 impl Keys {
-    /// Seals a secret of the platform, after the use is written down.
+    /// Seals a secret of the platform, with keys no older than the epoch, after the use is written
+    /// down. See [`Keys::seal_since`].
     ///
     /// # Cross-tenant authority
     ///
@@ -20,10 +21,11 @@ impl Keys {
         &self,
         context: &SealContext<'_>,
         text: &[u8],
+        epoch: KeyEpoch,
         authority: &CrossTenantAuthority,
     ) -> Result<Sealed> {
         self.record(authority, "seal platform secret").await?;
-        self.seal_as(KeyAccess::Platform(authority), context, text).await
+        self.seal_as(KeyAccess::Platform(authority), context, text, epoch).await
     }
 
     /// Opens a secret of the platform, after the use is written down.

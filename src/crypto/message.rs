@@ -67,3 +67,50 @@ impl Message {
         Some(text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RUSTSEC-2023-0096: a buffer whose tag was wrong held the text.
+    #[test]
+    fn c33_a_text_that_does_not_authenticate_is_left_in_no_buffer() {
+        let text = b"planted-secret-text-of-some-length";
+        let message = Message::derive(&[7; KEY], &[1; SALT], &[b"info"]).unwrap();
+        let mut sealed = text.to_vec();
+        message.encrypt(b"aad", &mut sealed, 0).unwrap();
+        assert_eq!(**message.decrypt(b"aad", &sealed).unwrap(), *text);
+
+        let (ciphertext, tag) = sealed.split_last_chunk::<TAG>().unwrap();
+        let mut wrong = *tag;
+        wrong[0] ^= 1;
+        let mut buffer = ciphertext.to_vec();
+        let outcome = message.cipher.decrypt_inout_detached(
+            &message.nonce.into(),
+            b"aad",
+            buffer.as_mut_slice().into(),
+            (&wrong).into(),
+        );
+        assert!(outcome.is_err());
+        assert_ne!(buffer, text);
+        assert!(message.decrypt(b"aad", &[ciphertext, &wrong].concat()).is_none());
+        assert!(message.decrypt(b"other", &sealed).is_none());
+        assert!(message.decrypt(b"aad", &[0; TAG - 1]).is_none());
+    }
+
+    #[test]
+    fn the_info_the_salt_and_the_key_each_give_another_message() {
+        let commitment = |key: u8, salt: u8, info: &[&[u8]]| {
+            *Message::derive(&[key; KEY], &[salt; SALT], info).unwrap().commitment()
+        };
+        let one = commitment(1, 1, &[b"info"]);
+        assert_eq!(one, commitment(1, 1, &[b"in", b"fo"]));
+        for other in [
+            commitment(2, 1, &[b"info"]),
+            commitment(1, 2, &[b"info"]),
+            commitment(1, 1, &[b"inf"]),
+        ] {
+            assert_ne!(one, other);
+        }
+    }
+}

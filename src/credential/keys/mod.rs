@@ -145,8 +145,28 @@ impl Keys {
         context: &SealContext<'_>,
         text: &[u8],
     ) -> Result<Sealed> {
+        self.seal_since(scope, context, text, KeyEpoch::default()).await
+    }
+
+    /// Seals like [`seal`](Self::seal), with keys no older than the epoch: for whoever found, in the
+    /// transaction that was to write a sealed value, that the stored epoch is a later one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`seal`](Self::seal).
+    ///
+    /// # Cancellation
+    ///
+    /// As for [`seal`](Self::seal).
+    pub async fn seal_since(
+        &self,
+        scope: &TenantScope,
+        context: &SealContext<'_>,
+        text: &[u8],
+        epoch: KeyEpoch,
+    ) -> Result<Sealed> {
         self.admit(scope)?;
-        self.seal_as(KeyAccess::Organization(scope), context, text).await
+        self.seal_as(KeyAccess::Organization(scope), context, text, epoch).await
     }
 
     /// Opens a value that was sealed for the scope's organization in this place.
@@ -199,11 +219,12 @@ impl Keys {
         access: KeyAccess<'_>,
         context: &SealContext<'_>,
         text: &[u8],
+        at_least: KeyEpoch,
     ) -> Result<Sealed> {
         if text.len() > self.0.settings.max_bytes {
             return Err(Error::invalid("the secret is longer than the limit"));
         }
-        let ring = self.ring_that_seals(access).await?;
+        let ring = self.ring_that_seals(access, at_least).await?;
         let key = ring.active().ok_or_else(|| Error::internal("a ring lost its active key"))?;
         let purposes = self.purposes(access, key).await?;
         let id = key.stored.id;
@@ -252,7 +273,7 @@ impl Keys {
         if value.len() > self.0.settings.max_bytes {
             return Err(Error::invalid("the value is longer than the limit"));
         }
-        let ring = self.ring_that_seals(access).await?;
+        let ring = self.ring_that_seals(access, KeyEpoch::default()).await?;
         let mut indexes = Vec::new();
         for key in ring.living() {
             let index = self.purposes(access, key).await?.index();
@@ -302,9 +323,13 @@ impl Keys {
     }
 
     /// The owner's keys, one of them active: made if there was none.
-    async fn ring_that_seals(&self, access: KeyAccess<'_>) -> Result<Arc<Ring>> {
+    async fn ring_that_seals(
+        &self,
+        access: KeyAccess<'_>,
+        at_least: KeyEpoch,
+    ) -> Result<Arc<Ring>> {
         for _ in 0..ATTEMPTS {
-            let ring = self.ring(access, KeyEpoch::default()).await?;
+            let ring = self.ring(access, at_least).await?;
             if ring.shredded {
                 return Err(Error::shredded());
             }
@@ -504,5 +529,7 @@ const ATTEMPTS: usize = 8;
 /// The AWS SDKs' bound for keys that are fetched at a time.
 const FAN_OUT: usize = 20;
 
+#[cfg(test)]
+mod doubles;
 #[cfg(test)]
 mod tests;
