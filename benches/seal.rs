@@ -34,6 +34,8 @@ use tenantry::scope::{MemoryDirectory, Principal, Role, ScopeIssuer};
 use tenantry::{OrganizationId, TenantScope};
 use uuid::Uuid;
 
+type Work<'a> = &'a dyn Fn();
+
 const ROUNDS: usize = 41;
 const BATCH: u32 = 500;
 
@@ -120,9 +122,17 @@ fn main() {
     for length in [200, 1_024, 16_384] {
         let text = vec![b'x'; length];
         let (own, other) = (ours.seal(&text), bare.seal(&text));
-        let cases: [(&str, &dyn Fn(), &dyn Fn()); 2] = [
+        let cases: [(&str, Work<'_>, Work<'_>); 2] = [
             ("seal", &|| drop(black_box(ours.seal(&text))), &|| drop(black_box(bare.seal(&text)))),
-            ("open", &|| drop(black_box(ours.open(&own))), &|| drop(black_box(bare.open(&other)))),
+            (
+                "open",
+                &|| {
+                    black_box(ours.open(&own));
+                },
+                &|| {
+                    black_box(bare.open(&other));
+                },
+            ),
         ];
         for (name, left, right) in cases {
             if let Some(count) = count {
@@ -143,17 +153,17 @@ fn main() {
 
 /// A name for valgrind to collect in.
 #[inline(never)]
-fn our_share(work: &dyn Fn(), count: u32) {
+fn our_share(work: Work<'_>, count: u32) {
     (0..count).for_each(|_| work());
 }
 
 /// A name for valgrind to collect in.
 #[inline(never)]
-fn bare_share(work: &dyn Fn(), count: u32) {
+fn bare_share(work: Work<'_>, count: u32) {
     (0..count).for_each(|_| work());
 }
 
-fn time(work: &dyn Fn()) -> f64 {
+fn time(work: Work<'_>) -> f64 {
     let start = Instant::now();
     (0..BATCH).for_each(|_| work());
     start.elapsed().as_nanos() as f64 / f64::from(BATCH)
