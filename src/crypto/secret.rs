@@ -268,12 +268,15 @@ mod tests {
     #[test]
     fn debug_redacts_and_comparison_compares() {
         let secret = SecretBytes::new(b"planted".to_vec());
-        assert!(!format!("{secret:?} {secret:#?}").contains("planted"));
+        assert_eq!(format!("{secret:?}"), "SecretBytes([redacted])");
+        assert_eq!(format!("{secret:#?}"), "SecretBytes([redacted])");
         assert!(secret.ct_eq(b"planted"));
         assert!(!secret.ct_eq(b"plante_"));
         assert!(!secret.ct_eq(b"plant"));
         assert_eq!(secret.expose_secret(), b"planted");
         let token = AccessToken::new("planted".to_owned());
+        assert_eq!(format!("{token:?}"), "AccessToken([redacted])");
+        assert_eq!(format!("{:?}", DataKey::random().unwrap()), "DataKey([redacted])");
         assert!(token.ct_eq("planted") && !token.ct_eq("planter") && !token.ct_eq(""));
     }
 
