@@ -241,8 +241,15 @@ async fn c28_a_shredded_organization_opens_nothing_and_gets_no_new_key() {
         }
         assert_eq!(open(keys, &world.b, &kept).await.unwrap(), b"kept");
     }
-    let set = world.store.load(KeyAccess::Organization(&world.a)).await.unwrap();
+    let access = KeyAccess::Organization(&world.a);
+    let set = world.store.load(access).await.unwrap();
     assert!(set.keys.iter().all(|key| key.wrapped.is_none()));
+    // The store itself takes none, whoever gives it one.
+    let mut late =
+        world.store.load(KeyAccess::Organization(&world.b)).await.unwrap().keys.remove(0);
+    late.version = 9;
+    assert!(!world.store.activate(access, set.epoch, &late).await.unwrap());
+    assert_eq!(world.store.load(access).await.unwrap().epoch, set.epoch);
     world.issuer.flush_audit().await.unwrap();
     let events = world.sink.events_for(&world.a).unwrap();
     assert!(events.iter().any(|event| event.kind == AuditKind::KeysShredded));
