@@ -50,6 +50,12 @@ pub struct AuditEvent {
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum AuditKind {
+    /// A credential was deleted.
+    CredentialDeleted,
+    /// The secret of a credential was handed out, for the purpose in the detail.
+    CredentialOpened,
+    /// The secret of a credential was stored, for the first time or in the place of another.
+    CredentialStored,
     /// Cross-tenant authority is about to be used.
     CrossTenant {
         /// The reason that was given for it.
@@ -57,6 +63,8 @@ pub enum AuditKind {
     },
     /// An organization, or the platform, seals under a new data key.
     DataKeyActivated,
+    /// A data key under which nothing is sealed any more was destroyed.
+    DataKeyRetired,
     /// Everything was halted: no scope of the issuer works any more.
     HaltedAll,
     /// A wall of isolation was found breached, and what crossed it was withheld.

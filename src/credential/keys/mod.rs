@@ -18,7 +18,7 @@ pub use store::{KeyAccess, KeyEpoch, KeySet, KeyState, KeyStore, StoredKey};
 use self::ring::{Age, Ring, RingKey, Rings};
 use crate::audit::{AuditEvent, AuditKind};
 use crate::crypto::{
-    BlindIndex, Envelope, KeyId, KeyProvider, PurposeKeys, SealContext, SealFault, SecretBytes,
+    BlindIndex, Envelope, KekId, KeyId, KeyProvider, PurposeKeys, SealContext, SealFault, SecretBytes,
     WrapContext, WrappedKey, seal,
 };
 use crate::error::{Error, ErrorKind, Result};
@@ -286,7 +286,7 @@ impl Keys {
         &self.0.issuer
     }
 
-    fn admit(&self, scope: &TenantScope) -> Result<()> {
+    pub(crate) fn admit(&self, scope: &TenantScope) -> Result<()> {
         scope.check()?;
         if !scope.issued_by(&self.0.issuer) {
             return Err(Error::misuse("the scope was issued by another issuer than the keys'"));
@@ -420,6 +420,20 @@ impl Keys {
                 self.0.issuer.auditor().event(kind).by(authority.principal())
             }
         }
+    }
+
+    /// The active key of the scope's organization, made if there was none.
+    pub(crate) async fn active(&self, scope: &TenantScope) -> Result<(KeyId, KeyEpoch)> {
+        self.admit(scope)?;
+        let access = KeyAccess::Organization(scope);
+        let seen = self.ask(self.0.store.load(access)).await?.epoch;
+        let ring = self.ring_that_seals(access, seen).await?;
+        let key = ring.active().ok_or_else(|| Error::internal("a ring lost its active key"))?;
+        Ok((key.stored.id, ring.epoch))
+    }
+
+    pub(crate) async fn active_kek(&self) -> Result<KekId> {
+        self.ask(self.0.provider.active()).await
     }
 
     fn now(&self) -> Duration {
