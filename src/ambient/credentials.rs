@@ -1,6 +1,13 @@
 //! The keys of every organization's credentials.
 
+#[cfg(feature = "sqlite")]
+use std::sync::Arc;
+
 use super::CrossTenantAuthority;
+#[cfg(feature = "sqlite")]
+use crate::Database;
+#[cfg(feature = "sqlite")]
+use crate::credential::SqlCredentialStore;
 use crate::credential::{Credentials, KeyAccess, KeySet, Rewrap};
 use crate::crypto::KekId;
 use crate::error::{Error, Result};
@@ -92,5 +99,20 @@ impl Credentials {
     ) -> Result<Vec<OrganizationId>> {
         authority.record(self.keys().issuer().auditor(), act).await?;
         self.store().organizations(authority).await
+    }
+}
+
+#[cfg(feature = "sqlite")]
+impl SqlCredentialStore {
+    /// A store in a database that was opened with [`tables`](Self::tables) and with
+    /// [`allow_cross_tenant`](crate::database::DatabaseBuilder::allow_cross_tenant).
+    ///
+    /// # Cross-tenant authority
+    ///
+    /// The store keeps it for the canaries by which key-encryption keys are tried at start, which
+    /// belong to no organization, and for nothing else.
+    #[must_use]
+    pub fn new(db: &Database, authority: CrossTenantAuthority) -> Self {
+        Self { db: db.clone(), authority: Arc::new(authority) }
     }
 }

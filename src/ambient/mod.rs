@@ -13,6 +13,8 @@ mod tables;
 use std::borrow::Cow;
 use std::fmt;
 
+#[cfg(feature = "sqlite")]
+pub(crate) use run::read_global;
 pub use tables::{DeleteGlobal, InsertGlobal, SelectAcross, UpdateGlobal};
 
 use crate::audit::{AuditEvent, AuditKind, AuditSink, Auditor, MemorySink};

@@ -14,6 +14,8 @@ mod record;
 mod rotation;
 mod secret;
 mod shred;
+#[cfg(feature = "sqlite")]
+mod sql;
 mod store;
 #[cfg(all(unix, feature = "files"))]
 mod temporary;
@@ -32,6 +34,8 @@ pub use record::{
 pub use rotation::{Reseal, ResealProgress, Rewrap, RewrapProgress, RotationStatus};
 pub use secret::Secret;
 pub use shred::{FileLedger, MemoryLedger, ShredGrade, ShredLedger};
+#[cfg(feature = "sqlite")]
+pub use sql::SqlCredentialStore;
 pub use store::CredentialStore;
 #[cfg(all(unix, feature = "files"))]
 pub use temporary::{TemporaryCredentialFile, TemporaryCredentials};
