@@ -175,12 +175,11 @@ impl Credentials {
         Err(Error::unavailable("the keys change faster than one can be retired"))
     }
 
-    pub(crate) fn rewrap(
-        &self,
+    pub(crate) fn rewrap<'c>(
+        &'c self,
         organizations: Vec<OrganizationId>,
-        authority: &'_ CrossTenantAuthority,
-    ) -> Rewrap<'_>
-where {
+        authority: &'c CrossTenantAuthority,
+    ) -> Rewrap<'c> {
         let progress = RewrapProgress {
             organizations: 0,
             rewrapped: 0,

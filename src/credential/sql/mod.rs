@@ -34,7 +34,8 @@ use crate::table::Schema;
 
 /// Keeps sealed credentials and their keys in a [`Database`]. Clones share it.
 ///
-/// Its tables begin with `tenantry_`. Register them with [`tables`](Self::tables).
+/// Its tables are `organization_key_rings`, `organization_keys`, `sealed_credentials`,
+/// `credential_reseals`, `kek_canaries` and `platform_keys`; [`tables`](Self::tables) registers them.
 ///
 /// # Security
 ///

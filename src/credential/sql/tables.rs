@@ -12,7 +12,7 @@ crate::tenant_table! {
     /// The one row of an organization on its keys as a whole: which of them seals, and how often
     /// they changed. What is sealed refers to it, so that both are read in one statement.
     #[derive(Debug, Clone)]
-    pub(super) struct RingRow in key_rings = "tenantry_key_rings" {
+    pub(super) struct RingRow in key_rings = "organization_key_rings" {
         key slot: i16,
         epoch: i64,
         active: Option<Uuid>,
@@ -23,7 +23,7 @@ crate::tenant_table! {
 crate::tenant_table! {
     /// A data key, wrapped. Its row stays when it is destroyed.
     #[derive(Debug, Clone)]
-    pub(super) struct KeyRow in organization_keys = "tenantry_organization_keys" {
+    pub(super) struct KeyRow in organization_keys {
         key key_id: Uuid,
         slot: i16 => key_rings,
         version: i64,
@@ -39,7 +39,7 @@ crate::tenant_table! {
 crate::tenant_table! {
     /// A credential, sealed.
     #[derive(Debug, Clone)]
-    pub(super) struct CredentialRow in credentials = "tenantry_credentials" {
+    pub(super) struct CredentialRow in credentials = "sealed_credentials" {
         key id: Uuid,
         slot: i16 => key_rings,
         provider: String,
@@ -56,7 +56,7 @@ crate::tenant_table! {
 crate::tenant_table! {
     /// How far a re-sealing has come: one row of an organization, while there is one.
     #[derive(Debug, Clone)]
-    pub(super) struct ResealRow in reseals = "tenantry_credential_reseals" {
+    pub(super) struct ResealRow in reseals = "credential_reseals" {
         key slot: i16,
         target: Uuid,
         last_id: Uuid,
@@ -68,7 +68,7 @@ crate::tenant_table! {
 crate::global_table! {
     /// A key by which a KEK is tried at start.
     #[derive(Debug, Clone)]
-    pub(super) struct CanaryRow in canaries = "tenantry_kek_canaries" {
+    pub(super) struct CanaryRow in canaries = "kek_canaries" {
         key kek_id: String,
         key_id: Uuid,
         wrapped: Vec<u8>,
@@ -81,7 +81,7 @@ crate::global_table! {
     /// The platform's data keys, wrapped: one row, because writes of global tables have no
     /// transaction.
     #[derive(Debug, Clone)]
-    pub(super) struct PlatformRow in platform_keys = "tenantry_platform_keys" {
+    pub(super) struct PlatformRow in platform_keys {
         key slot: i16,
         epoch: i64,
         keys: Vec<u8>,
