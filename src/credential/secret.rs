@@ -32,7 +32,6 @@ use crate::error::{Error, Result};
 /// assert_eq!(format!("{secret:?}"), r#"Secret { "access_token", "refresh_token" }"#);
 /// ```
 #[derive(Default)]
-#[must_use = "a secret is kept by `credentials.put(…)`"]
 pub struct Secret {
     fields: BTreeMap<String, SecretBytes>,
 }

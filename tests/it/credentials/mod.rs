@@ -1,0 +1,10 @@
+//! Credentials end to end: two organizations with the same providers, labels and tokens, in every
+//! store.
+
+mod contract;
+mod crash;
+mod hostile;
+mod leaks;
+mod rotation;
+mod shred;
+pub(crate) mod world;
