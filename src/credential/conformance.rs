@@ -199,7 +199,8 @@ async fn resealing(
     let late = store.reseal(scope, epoch, reached, &values, reached).await?;
     require(late == Written::Moved, "a chunk goes on from the checkpoint that is stored")?;
     require(
-        store.checkpoint(scope).await?.is_none() && used(&store.usage(scope).await?.value, first) == 2,
+        store.checkpoint(scope).await?.is_none()
+            && used(&store.usage(scope).await?.value, first) == 2,
         "a chunk that is refused changes nothing",
     )?;
     let done = store.reseal(scope, epoch, None, &values, reached).await?;

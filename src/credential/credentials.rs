@@ -13,7 +13,7 @@ use super::secret::Secret;
 use super::shred::{Ledgered, ShredLedger};
 use super::store::CredentialStore;
 use crate::audit::AuditKind;
-use crate::crypto::KeyProvider;
+use crate::crypto::{Envelope, KeyProvider};
 use crate::error::{Error, Result};
 use crate::scope::{ScopeIssuer, TenantScope};
 
@@ -354,6 +354,12 @@ impl Credentials {
             && legacy.accepts(self.now())
         {
             return legacy.format.read(scope.organization(), &stored.sealed)?.encode();
+        }
+        // INVARIANT: a row is sealed under the key that it names, for by that it is counted before a
+        // key is destroyed.
+        let named = Envelope::parse(&stored.sealed, usize::MAX).map(|envelope| envelope.key());
+        if named.is_ok_and(|named| Some(named) != stored.key) {
+            return Err(unreadable());
         }
         let context = stored.info.context().map_err(|_| unreadable())?;
         let opened = self.0.keys.open(scope, &context, &stored.sealed, epoch).await?;

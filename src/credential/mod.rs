@@ -1,6 +1,7 @@
 //! Credentials at rest: the data keys of organizations, what is sealed under them, and files for
 //! child processes that must find a credential in one.
 
+pub mod conformance;
 mod credentials;
 #[cfg(all(unix, feature = "files"))]
 #[cfg_attr(not(test), expect(dead_code, reason = "the store of files stands on it"))]

@@ -18,8 +18,8 @@ pub use store::{KeyAccess, KeyEpoch, KeySet, KeyState, KeyStore, StoredKey};
 use self::ring::{Age, Ring, RingKey, Rings};
 use crate::audit::{AuditEvent, AuditKind};
 use crate::crypto::{
-    BlindIndex, Envelope, KekId, KeyId, KeyProvider, PurposeKeys, SealContext, SealFault, SecretBytes,
-    WrapContext, WrappedKey, seal,
+    BlindIndex, Envelope, KekId, KeyId, KeyProvider, PurposeKeys, SealContext, SealFault,
+    SecretBytes, WrapContext, WrappedKey, seal,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::scope::{ScopeIssuer, TenantScope};

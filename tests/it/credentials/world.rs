@@ -37,15 +37,27 @@ pub(crate) const KINDS: [Kind; 2] = [Kind::Memory, Kind::Sql];
 
 /// The KEK that every process of a test has.
 pub(crate) fn keyring() -> LocalKeyring {
-    let key = |first: u8| SecretBytes::new((first..first + 32).collect());
-    LocalKeyring::new("2026-01", [("2026-01".to_owned(), key(1))]).unwrap()
+    keyset(
+        r#"{"active":"2026-01","keys":[{"id":"2026-01","key":"AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA="}]}"#,
+    )
 }
 
 /// The same, after a new KEK became the active one.
 pub(crate) fn next_keyring() -> LocalKeyring {
-    let key = |first: u8| SecretBytes::new((first..first + 32).collect());
-    let keys = [("2026-01".to_owned(), key(1)), ("2026-06".to_owned(), key(100))];
-    LocalKeyring::new("2026-06", keys).unwrap()
+    keyset(
+        r#"{"active":"2026-06","keys":[{"id":"2026-01","key":"AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA="},{"id":"2026-06","key":"ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8="}]}"#,
+    )
+}
+
+/// The new KEK alone.
+pub(crate) fn last_keyring() -> LocalKeyring {
+    keyset(
+        r#"{"active":"2026-06","keys":[{"id":"2026-06","key":"ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8="}]}"#,
+    )
+}
+
+fn keyset(json: &str) -> LocalKeyring {
+    LocalKeyring::from_json(&SecretBytes::new(json.as_bytes().to_vec())).unwrap()
 }
 
 pub(crate) fn people(sink: &MemorySink) -> ScopeIssuer {
@@ -103,8 +115,7 @@ impl World {
     }
 
     pub(crate) async fn reasons(&self) -> Vec<String> {
-        // The queue is emptied before what must be kept is kept.
-        self.issuer.suspend(&organization(0xFFFF)).await.ok();
+        self.issuer.flush_audit().await.unwrap();
         let events = self.sink.events_across(&authority()).await.unwrap();
         events.iter().filter_map(|event| event.detail.as_deref().map(str::to_owned)).collect()
     }
