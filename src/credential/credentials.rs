@@ -140,11 +140,7 @@ impl Credentials {
         let (id, now) = (CredentialId::random(), self.now());
         let info = CredentialInfo::new(id, provider, label, 1, now, now);
         let text = secret.encode()?;
-        let written = self
-            .write(scope, info, &text, async |epoch, credential| {
-                self.0.store.insert(scope, epoch, credential).await
-            })
-            .await?;
+        let written = self.write(scope, info, &text, None).await?;
         written.ok_or_else(|| Error::conflict("the credential's name is taken"))
     }
 
@@ -200,12 +196,7 @@ impl Credentials {
         info.version =
             seen.checked_add(1).ok_or_else(|| Error::corrupt("a version cannot grow"))?;
         info.updated_at = self.now();
-        let written = self
-            .write(scope, info, &text, async |epoch, credential| {
-                self.0.store.replace(scope, epoch, seen, credential).await
-            })
-            .await?;
-        match written {
+        match self.write(scope, info, &text, Some(seen)).await? {
             Some(info) => Ok(info),
             None if self.0.store.get(scope, id).await?.value.is_none() => Err(missing()),
             None => Err(moved()),
@@ -222,23 +213,22 @@ impl Credentials {
         &self,
         scope: &TenantScope,
     ) -> Result<Vec<(CredentialId, Result<CredentialInfo>)>> {
-        let mut listed = Vec::new();
-        self.each(scope, async |id, epoch, stored| {
-            let opened = async {
-                let stored = stored?;
-                Secret::decode(&self.unseal(scope, &stored, epoch).await?)?;
-                Ok(stored.info)
-            };
-            let opened: Result<CredentialInfo> = opened.await;
-            match opened {
-                // Neither is the fault of one credential.
-                Err(error) if concerns_all(&error) => return Err(error),
-                opened => listed.push((id, opened)),
+        self.0.keys.admit(scope)?;
+        let (mut listed, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.0.store.page(scope, after, PAGE).await?;
+            let full = page.value.len() >= PAGE as usize;
+            for (id, stored) in page.value {
+                after = Some(id);
+                match self.check(scope, stored, page.epoch).await {
+                    Err(error) if concerns_all(&error) => return Err(error),
+                    checked => listed.push((id, checked)),
+                }
             }
-            Ok(())
-        })
-        .await?;
-        Ok(listed)
+            if !full {
+                return Ok(listed);
+            }
+        }
     }
 
     /// What is said about the organization's credentials, to be taken along: everything but the
@@ -248,13 +238,19 @@ impl Credentials {
     ///
     /// As for [`put`](Self::put); `Corrupt` for a credential that cannot be read.
     pub async fn export(&self, scope: &TenantScope) -> Result<Vec<CredentialInfo>> {
-        let mut exported = Vec::new();
-        self.each(scope, async |_, _, stored| {
-            exported.push(stored?.info);
-            Ok(())
-        })
-        .await?;
-        Ok(exported)
+        self.0.keys.admit(scope)?;
+        let (mut exported, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.0.store.page(scope, after, PAGE).await?;
+            let full = page.value.len() >= PAGE as usize;
+            for (id, stored) in page.value {
+                after = Some(id);
+                exported.push(stored?.info);
+            }
+            if !full {
+                return Ok(exported);
+            }
+        }
     }
 
     /// Deletes a credential, also one that does not open.
@@ -299,14 +295,27 @@ impl Credentials {
         self.put(scope, credential, &secret).await
     }
 
-    /// Seals a text in the place that the info names, and writes it: sealed again as long as the
-    /// organization's keys change in between.
+    /// What is said about a credential, if it opens.
+    async fn check(
+        &self,
+        scope: &TenantScope,
+        stored: Result<StoredCredential>,
+        epoch: KeyEpoch,
+    ) -> Result<CredentialInfo> {
+        let stored = stored?;
+        Secret::decode(&self.unseal(scope, &stored, epoch).await?)?;
+        Ok(stored.info)
+    }
+
+    /// Seals a text in the place that the info names, and writes it as a new credential or in the
+    /// place of the version that was seen: sealed again as long as the organization's keys change in
+    /// between.
     async fn write(
         &self,
         scope: &TenantScope,
         info: CredentialInfo,
         text: &Zeroizing<Vec<u8>>,
-        write: impl AsyncFn(KeyEpoch, &StoredCredential) -> Result<Written>,
+        seen: Option<u64>,
     ) -> Result<Option<CredentialInfo>> {
         let mut credential = StoredCredential::new(info, None, Vec::new());
         let mut epoch = KeyEpoch::default();
@@ -314,7 +323,11 @@ impl Credentials {
             let sealed = self.seal(scope, &credential.info, text, epoch).await?;
             (credential.key, epoch) = (Some(sealed.key()), sealed.epoch());
             credential.sealed = sealed.into_bytes();
-            match write(epoch, &credential).await? {
+            let written = match seen {
+                None => self.0.store.insert(scope, epoch, &credential).await,
+                Some(seen) => self.0.store.replace(scope, epoch, seen, &credential).await,
+            };
+            match written? {
                 Written::Done => {
                     let id = credential.info.id;
                     self.note(scope, AuditKind::CredentialStored, id, "");
@@ -364,27 +377,6 @@ impl Credentials {
         let context = stored.info.context().map_err(|_| unreadable())?;
         let opened = self.0.keys.open(scope, &context, &stored.sealed, epoch).await?;
         Ok(Zeroizing::new(opened.expose_secret().to_vec()))
-    }
-
-    /// Every credential of the organization, page by page.
-    async fn each(
-        &self,
-        scope: &TenantScope,
-        mut act: impl AsyncFnMut(CredentialId, KeyEpoch, Result<StoredCredential>) -> Result<()>,
-    ) -> Result<()> {
-        self.0.keys.admit(scope)?;
-        let mut after = None;
-        loop {
-            let page = self.0.store.page(scope, after, PAGE).await?;
-            let full = page.value.len() >= PAGE as usize;
-            for (id, stored) in page.value {
-                after = Some(id);
-                act(id, page.epoch, stored).await?;
-            }
-            if !full {
-                return Ok(());
-            }
-        }
     }
 
     pub(super) fn note(

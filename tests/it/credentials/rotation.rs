@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tenantry::ErrorKind;
-use tenantry::credential::{Credentials, KeyState, KeyUse};
+use tenantry::credential::{Credentials, KeyEpoch, KeyState, KeyUse};
 use tenantry::crypto::KeyId;
 
 use super::world::*;
@@ -204,7 +204,8 @@ async fn the_platforms_keys_are_kept_beside_the_organizations() {
         SealContext::new(SecretKind::Credential, uuid::Uuid::nil(), "shopify", "client_secret", 1);
     let context = context.unwrap();
     let keys = w.credentials.keys();
-    let sealed = keys.seal_platform(&context, b"platform", &authority).await.unwrap();
+    let sealed =
+        keys.seal_platform(&context, b"platform", KeyEpoch::default(), &authority).await.unwrap();
     keys.rotate_platform(&authority).await.unwrap();
     let both = Credentials::builder(&w.issuer, next_keyring(), Arc::clone(&w.store)).build();
     assert_eq!(both.keys().rewrap_platform(&authority).await.unwrap(), 2);
