@@ -32,6 +32,10 @@ impl<T: TenantTable> SelectAcross<'_, T> {
     ) -> Result<Vec<(OrganizationId, T)>> {
         let (run, table) = (executor.lower(), T::definition());
         let database = require_database(&run)?;
+        // The trait says so too, but can be implemented by hand over another table's definition.
+        if table.tenant_column().is_none() {
+            return Err(Error::misuse("a global table has no organizations").at_table(table.name()));
+        }
         database.accept(self.authority, "select", table).await?;
         let kind = database.schema().organization_kind();
         let ast = self.ast;

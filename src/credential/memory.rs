@@ -66,7 +66,7 @@ impl MemoryCredentialStore {
         scope.check()?;
         let mut rows = self.rows.lock().await;
         let set = self.keys.load(KeyAccess::Organization(scope)).await?;
-        if set.epoch != epoch || set.shredded_at.is_some() {
+        if set.epoch != epoch || set.active().is_none() {
             return Ok(Written::KeysChanged);
         }
         let written = write(rows.entry(scope.organization().clone()).or_default());

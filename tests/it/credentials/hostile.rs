@@ -49,7 +49,7 @@ async fn c17_no_ciphertext_opens_in_another_place() {
         format!("UPDATE sealed_credentials SET key_id = NULL WHERE id = {one_}"),
         format!("UPDATE sealed_credentials SET sealed = substr(sealed, 1, 99) WHERE id = {one_}"),
         format!("UPDATE sealed_credentials SET sealed = x'' WHERE id = {one_}"),
-        format!("UPDATE sealed_credentials SET sealed = sealed || x'00' WHERE id = {one_}"),
+        format!("UPDATE sealed_credentials SET sealed = CAST(sealed || x'00' AS BLOB) WHERE id = {one_}"),
         format!("UPDATE sealed_credentials SET sealed = CAST('plain token' AS BLOB), key_id = NULL WHERE id = {one_}"),
     ] {
         let before = backup(&w).await;

@@ -209,9 +209,8 @@ async fn the_platforms_keys_are_kept_beside_the_organizations() {
     keys.rotate_platform(&authority).await.unwrap();
     let both = Credentials::builder(&w.issuer, next_keyring(), Arc::clone(&w.store)).build();
     assert_eq!(both.keys().rewrap_platform(&authority).await.unwrap(), 2);
-    for keys in [keys, both.keys()] {
-        let opened = keys.open_platform(&context, sealed.as_bytes(), sealed.epoch(), &authority);
-        assert!(opened.await.unwrap().ct_eq(b"platform"));
-    }
+    let keys = both.keys();
+    let opened = keys.open_platform(&context, sealed.as_bytes(), sealed.epoch(), &authority).await;
+    assert!(opened.unwrap().ct_eq(b"platform"));
     refused(keys.open(&w.a, &context, sealed.as_bytes(), sealed.epoch()).await, ErrorKind::Corrupt);
 }
