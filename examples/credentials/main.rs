@@ -12,6 +12,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::future_not_send,
+    unreachable_pub,
     reason = "an example stops at the first surprise, and plays the attacker by raw SQL"
 )]
 

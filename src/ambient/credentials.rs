@@ -1,8 +1,5 @@
 //! The keys of every organization's credentials.
 
-#[cfg(feature = "sqlite")]
-use std::sync::Arc;
-
 use super::CrossTenantAuthority;
 #[cfg(feature = "sqlite")]
 use crate::Database;
@@ -113,6 +110,6 @@ impl SqlCredentialStore {
     /// belong to no organization, and for nothing else.
     #[must_use]
     pub fn new(db: &Database, authority: CrossTenantAuthority) -> Self {
-        Self { db: db.clone(), authority: Arc::new(authority) }
+        Self::over(db, authority)
     }
 }

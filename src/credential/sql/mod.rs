@@ -9,7 +9,7 @@ mod platform;
 mod tables;
 
 use std::fmt;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use uuid::Uuid;
@@ -71,16 +71,13 @@ use crate::table::Schema;
 /// ```
 #[derive(Clone)]
 pub struct SqlCredentialStore {
-    pub(crate) db: Database,
+    db: Database,
     /// For what belongs to no organization: canaries.
-    pub(crate) authority: Arc<CrossTenantAuthority>,
+    authority: Arc<CrossTenantAuthority>,
+    by_id: Arc<Prepared<Found, (Uuid,)>>,
 }
 
 type Found = (CredentialRow, RingRow);
-
-static BY_ID: LazyLock<Prepared<Found, (Uuid,)>> = LazyLock::new(|| {
-    CredentialRow::prepare(|q, (id,)| q.join(credentials::slot).filter(credentials::id.eq(id)))
-});
 
 impl SqlCredentialStore {
     /// The schema with the tables of the store.
@@ -92,6 +89,13 @@ impl SqlCredentialStore {
             .tenant::<ResealRow>()
             .global::<CanaryRow>()
             .global::<PlatformRow>()
+    }
+
+    pub(crate) fn over(db: &Database, authority: CrossTenantAuthority) -> Self {
+        let by_id = CredentialRow::prepare(|q, (id,)| {
+            q.join(credentials::slot).filter(credentials::id.eq(id))
+        });
+        Self { db: db.clone(), authority: Arc::new(authority), by_id: Arc::new(by_id) }
     }
 
     /// A transaction in which the keys are those of the epoch: `None` where they are not.
@@ -162,7 +166,7 @@ impl CredentialStore for SqlCredentialStore {
         scope: &TenantScope,
         id: CredentialId,
     ) -> Result<Snapshot<Option<StoredCredential>>> {
-        let found = BY_ID.fetch_optional(scope, (*id.as_uuid(),), &self.db).await?;
+        let found = self.by_id.fetch_optional(scope, (*id.as_uuid(),), &self.db).await?;
         let Some((row, ring)) = found else {
             return Ok(Snapshot::new(KeyEpoch::default(), None));
         };

@@ -112,7 +112,14 @@ async fn c27_rotations_resealings_and_writers_at_once_lose_nothing() {
                 for _ in 0..3 {
                     credentials.rotate(&w.a).await.unwrap();
                     let mut reseal = credentials.reseal(&w.a).chunk(4);
-                    while reseal.step().await.unwrap().is_some() {}
+                    loop {
+                        match reseal.step().await {
+                            Ok(Some(_)) => {}
+                            Ok(None) => break,
+                            // The other one, and the writers, were quicker eight times in a row.
+                            Err(error) => assert!(error.is_retryable(), "{error:?}"),
+                        }
+                    }
                 }
             }));
         }
@@ -212,5 +219,6 @@ async fn the_platforms_keys_are_kept_beside_the_organizations() {
     let keys = both.keys();
     let opened = keys.open_platform(&context, sealed.as_bytes(), sealed.epoch(), &authority).await;
     assert!(opened.unwrap().ct_eq(b"platform"));
-    refused(keys.open(&w.a, &context, sealed.as_bytes(), sealed.epoch()).await, ErrorKind::Corrupt);
+    let ours = keys.open(&w.a, &context, sealed.as_bytes(), KeyEpoch::default()).await;
+    refused(ours, ErrorKind::Corrupt);
 }
