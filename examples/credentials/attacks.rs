@@ -3,7 +3,7 @@
 use tenantry::credential::{CredentialId, Credentials};
 use tenantry::{Error, Result, TenantScope};
 
-use crate::world::{Keyset, World, secret};
+use super::world::{Keyset, World, secret};
 
 pub struct Attack {
     pub name: &'static str,

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tenantry::credential::{Credentials, KeyState};
 use tenantry::{ErrorKind, Result};
 
-use crate::world::{Keyset, World, authority, open, secret};
+use super::world::{Keyset, World, authority, open, secret};
 
 /// What the load saw.
 pub struct Rotation {
@@ -142,7 +142,7 @@ pub async fn shred(mut say: impl FnMut(String)) -> Result<bool> {
     say(format!("shredded: {grade:?}"));
     let restored = open(&world.issuer, &backup).await?;
     let ledger = tenantry::credential::FileLedger::open(world.files.path().join("ledger"))?;
-    let provider = crate::world::keyring(Keyset::Old)?;
+    let provider = super::world::keyring(Keyset::Old)?;
     let restored = Credentials::builder(&world.issuer, provider, restored).ledger(ledger).build();
     let mut sound = true;
     for (place, credentials) in [

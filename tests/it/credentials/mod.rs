@@ -3,6 +3,7 @@
 
 mod contract;
 mod crash;
+mod example;
 mod hostile;
 mod leaks;
 mod rotation;
