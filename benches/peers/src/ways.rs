@@ -154,9 +154,9 @@ impl Readers {
 }
 
 const GET: &str = "SELECT id, customer_id, email, total_cents, note, placed_at FROM orders WHERE organization_id = ? AND id = ?";
-const LIST: &str = "SELECT id, customer_id, email, total_cents, note, placed_at FROM orders WHERE organization_id = ? ORDER BY placed_at DESC, id LIMIT ?";
-const WITNESSED: &str = "SELECT organization_id, id, customer_id, email, total_cents, note, placed_at FROM orders WHERE organization_id = ? ORDER BY placed_at DESC, id LIMIT ?";
-const TWO: &str = "SELECT id, total_cents FROM orders WHERE organization_id = ? ORDER BY placed_at DESC, id LIMIT ?";
+const LIST: &str = "SELECT id, customer_id, email, total_cents, note, placed_at FROM orders WHERE organization_id = ? ORDER BY placed_at DESC, id DESC LIMIT ?";
+const WITNESSED: &str = "SELECT organization_id, id, customer_id, email, total_cents, note, placed_at FROM orders WHERE organization_id = ? ORDER BY placed_at DESC, id DESC LIMIT ?";
+const TWO: &str = "SELECT id, total_cents FROM orders WHERE organization_id = ? ORDER BY placed_at DESC, id DESC LIMIT ?";
 
 pub fn get_by_sqlx(name: &'static str, pool: &SqlitePool, readers: &Readers) -> Way {
     let (pool, readers) = (pool.clone(), readers.clone());
@@ -426,7 +426,7 @@ pub async fn lists(path: &Path, issuer: &ScopeIssuer, readers: &Readers) -> Vec<
                     let found = crate::sea::Entity::find()
                         .filter(crate::sea::Column::OrganizationId.eq(readers.owner(run)))
                         .order_by_desc(crate::sea::Column::PlacedAt)
-                        .order_by_asc(crate::sea::Column::Id)
+                        .order_by_desc(crate::sea::Column::Id)
                         .limit(u64::from(readers.limit))
                         .all(&own)
                         .await
