@@ -14,6 +14,7 @@
 pub mod ambient;
 pub mod audit;
 pub mod clock;
+pub mod credential;
 pub mod crypto;
 #[cfg(feature = "sqlite")]
 pub mod database;
@@ -44,6 +45,10 @@ pub mod manual {
     #[doc = include_str!("../docs/links.md")]
     #[doc = include_str!("../docs/compile-errors.md")]
     pub mod compile_errors {}
+
+    #[doc = include_str!("../docs/links.md")]
+    #[doc = include_str!("../docs/credentials.md")]
+    pub mod credentials {}
 
     #[doc = include_str!("../docs/links.md")]
     #[doc = include_str!("../docs/design.md")]

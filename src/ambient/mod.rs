@@ -4,6 +4,7 @@
 //! Search for `cross_tenant_authority` to list all places of a program that can cross from one
 //! organization to another.
 
+mod keys;
 #[cfg(feature = "sqlite")]
 mod run;
 mod tables;
