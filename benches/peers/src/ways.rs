@@ -368,17 +368,17 @@ pub async fn gets(path: &Path, issuer: &ScopeIssuer, readers: &Readers) -> Vec<W
 
 /// Lists, hand-written sqlx with tenantry's pool settings first.
 pub async fn lists(path: &Path, issuer: &ScopeIssuer, readers: &Readers) -> Vec<Way> {
-    let db = world::open(path, issuer, true).await;
-    let same = pool(path, 4).await;
-    let defaults = default_pool(path).await;
+    // Each way has connections of its own: what one leaves in their caches would serve the next.
+    let same = async || pool(path, 4).await;
+    let open = async || world::open(path, issuer, true).await;
     let mut ways = vec![
-        list_by_sqlx("sqlx, the same settings", &same, readers, false),
-        list_by_sqlx("sqlx, the same settings and a witness", &same, readers, true),
-        list_by_sqlx_stream("sqlx, the same settings, as a stream", &same, readers),
-        list_by_tenantry("tenantry, select", &db, readers),
-        list_by_prepared(&db, readers),
+        list_by_sqlx("sqlx, the same settings", &same().await, readers, false),
+        list_by_sqlx("sqlx, the same settings and a witness", &same().await, readers, true),
+        list_by_sqlx_stream("sqlx, the same settings, as a stream", &same().await, readers),
+        list_by_tenantry("tenantry, select", &open().await, readers),
+        list_by_prepared(&open().await, readers),
     ];
-    let (own, reading) = (same.clone(), readers.clone());
+    let (own, reading) = (same().await, readers.clone());
     ways.push(Way::new("sqlx, the same settings, two columns", move |from, to| {
         let (pool, readers) = (own.clone(), reading.clone());
         async move {
@@ -397,7 +397,7 @@ pub async fn lists(path: &Path, issuer: &ScopeIssuer, readers: &Readers) -> Vec<
             }
         }
     }));
-    let (own, reading) = (world::open(path, issuer, true).await, readers.clone());
+    let (own, reading) = (open().await, readers.clone());
     ways.push(Way::new("tenantry, two columns", move |from, to| {
         let (db, readers) = (own.clone(), reading.clone());
         async move {
@@ -413,10 +413,13 @@ pub async fn lists(path: &Path, issuer: &ScopeIssuer, readers: &Readers) -> Vec<
             }
         }
     }));
-    ways.push(list_by_sqlx("sqlx, defaults", &defaults, readers, false));
+    ways.push(list_by_sqlx("sqlx, defaults", &default_pool(path).await, readers, false));
     for (name, own) in [
         ("sea-orm, defaults", sea(path).await),
-        ("sea-orm, the same settings", sea_orm::SqlxSqliteConnector::from_sqlx_sqlite_pool(same)),
+        (
+            "sea-orm, the same settings",
+            sea_orm::SqlxSqliteConnector::from_sqlx_sqlite_pool(same().await),
+        ),
     ] {
         let reading = readers.clone();
         ways.push(Way::new(name, move |from, to| {
