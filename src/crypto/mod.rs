@@ -16,11 +16,15 @@ mod tlv;
 pub use blind::BlindIndex;
 pub use context::{SealContext, SecretKind};
 pub(crate) use envelope::{Envelope, SealFault, seal};
+#[cfg(feature = "aws-kms")]
+pub use kek::AwsKms;
 pub use kek::{
     FallbackUnwrap, KekId, KeyDestruction, KeyProvider, LocalKeyring, WrapContext, WrapPurpose,
     WrappedKey,
 };
 pub(crate) use key::PurposeKeys;
+#[cfg(feature = "vault-transit")]
+pub use kek::{VaultTransit, VaultTransitBuilder};
 pub use key::{KeyCheckValue, KeyId, KeyOwner};
 pub use sealed::KeyRing;
 pub(crate) use sealed::Unopened;
