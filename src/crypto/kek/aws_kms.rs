@@ -125,8 +125,11 @@ impl AwsKms {
         };
         Err(match code {
             "InvalidCiphertextException" | "IncorrectKeyException" => refused(),
-            "NotFoundException" | "DisabledException" | "KMSInvalidStateException"
-            | "InvalidKeyUsageException" | "InvalidArnException" => kek.unknown(),
+            "NotFoundException"
+            | "DisabledException"
+            | "KMSInvalidStateException"
+            | "InvalidKeyUsageException"
+            | "InvalidArnException" => kek.unknown(),
             "AccessDeniedException"
             | "UnrecognizedClientException"
             | "InvalidClientTokenId"

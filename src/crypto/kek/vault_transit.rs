@@ -123,8 +123,10 @@ impl VaultTransit {
     fn ciphertext<'w>(&self, wrapped: &'w WrappedKey) -> Result<&'w str> {
         let text = std::str::from_utf8(wrapped.as_bytes()).map_err(|_| wrapped.refused())?;
         let version = version(text).ok_or_else(|| wrapped.refused())?;
-        let (named, _) = wrapped.kek().key().rsplit_once(":v").ok_or_else(|| wrapped.kek().unknown())?;
-        if !self.serves(wrapped.kek().provider()) || named != format!("{}/{}", self.mount, self.key) {
+        let (named, _) =
+            wrapped.kek().key().rsplit_once(":v").ok_or_else(|| wrapped.kek().unknown())?;
+        if !self.serves(wrapped.kek().provider()) || named != format!("{}/{}", self.mount, self.key)
+        {
             return Err(wrapped.kek().unknown());
         }
         if *wrapped.kek() != self.kek(version)? {
@@ -198,9 +200,10 @@ impl VaultTransit {
 
     async fn key(&self) -> Result<Key> {
         let kek = self.unversioned()?;
-        let bytes = self.send(Method::GET, "keys", None, &kek).await.map_err(|failure| {
-            failure.or(|| Error::unconfigured("Vault does not show the key"))
-        })?;
+        let bytes = self
+            .send(Method::GET, "keys", None, &kek)
+            .await
+            .map_err(|failure| failure.or(|| Error::unconfigured("Vault does not show the key")))?;
         let key = parse::<Key>(&bytes)?;
         if !key.derived {
             return Err(Error::unconfigured(format!(
@@ -233,9 +236,11 @@ impl KeyProvider for VaultTransit {
         let context = self.context(context)?;
         let body = Request { plaintext: Some(&plaintext), ciphertext: None, context: &context };
         let kek = self.unversioned()?;
-        let bytes = self.send(Method::POST, "encrypt", Some(&body), &kek).await.map_err(|failure| {
-            failure.or(|| Error::unconfigured("Vault refuses to wrap a data key under this key"))
-        })?;
+        let bytes =
+            self.send(Method::POST, "encrypt", Some(&body), &kek).await.map_err(|failure| {
+                failure
+                    .or(|| Error::unconfigured("Vault refuses to wrap a data key under this key"))
+            })?;
         self.wrapped(parse::<Ciphertext<'_>>(&bytes)?.ciphertext)
     }
 
