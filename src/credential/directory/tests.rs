@@ -179,7 +179,8 @@ async fn no_symbolic_link_is_followed_inside_the_directory_or_out_of_it() {
 
     // In the place of the organization's directory, at the other one's and outside.
     let outside = tempfile::tempdir().unwrap();
-    for target in [two.organization(&two.b), outside.path().to_owned()] {
+    let relative = PathBuf::from(two.b.organization().encoded());
+    for target in [two.organization(&two.b), relative.clone(), outside.path().to_owned()] {
         symlink(&target, two.organization(&two.a)).unwrap();
         assert!(store.read(&two.a, ID).is_err());
         assert!(store.list(&two.a).is_err());
@@ -193,7 +194,8 @@ async fn no_symbolic_link_is_followed_inside_the_directory_or_out_of_it() {
 
     // In the place of a file, and of the lock.
     store.put(&two.a, Uuid::from_u128(1), &record(1, "a")).unwrap();
-    for target in [theirs.clone(), outside.path().join("new"), PathBuf::from("../elsewhere")] {
+    let beside = Path::new("..").join(relative).join(file_name(ID));
+    for target in [theirs.clone(), beside, outside.path().join("new"), "../elsewhere".into()] {
         symlink(&target, two.file(&two.a, ID)).unwrap();
         refused(store.read(&two.a, ID), ErrorKind::Corrupt);
         refused(store.replace(&two.a, ID, 1, &record(2, "a")), ErrorKind::Corrupt);
