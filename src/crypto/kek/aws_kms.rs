@@ -1,8 +1,12 @@
 //! Key-encryption keys in the AWS Key Management Service.
 //!
 //! ```text
-//! wrapped = Encrypt(KeyId = ARN, Plaintext = data key, EncryptionContext = the pairs of the context)
+//! wrapped = blob || SHA-256(blob)
+//! blob    = Encrypt(KeyId = ARN, Plaintext = data key, EncryptionContext = the pairs of the context)
 //! ```
+//!
+//! The digest keeps nobody out. An edited blob can name a key that does not exist, and KMS answers
+//! that like a missing permission: the digest tells damage from a setting, without asking.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,6 +17,7 @@ use async_trait::async_trait;
 use aws_sdk_kms::Client;
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kms::primitives::Blob;
+use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use super::{KekId, KeyDestruction, KeyProvider, WrapContext, WrappedKey};
@@ -170,8 +175,7 @@ impl KeyProvider for AwsKms {
         let refused = || outage("KMS refused to wrap a key");
         let answer = self.send(request, &self.active, refused).await?;
         same_key(answer.key_id(), &self.active)?;
-        let bytes = answer.ciphertext_blob.map(Blob::into_inner).unwrap_or_default();
-        WrappedKey::new(self.active.clone(), bytes)
+        wrapped_key(&self.active, answer.ciphertext_blob)
     }
 
     async fn unwrap(&self, context: &WrapContext, wrapped: &WrappedKey) -> Result<DataKey> {
@@ -181,7 +185,7 @@ impl KeyProvider for AwsKms {
             .decrypt()
             .key_id(wrapped.kek().key())
             .set_encryption_context(Some(pairs(context)))
-            .ciphertext_blob(Blob::new(wrapped.as_bytes()))
+            .ciphertext_blob(blob(wrapped)?)
             .send();
         let answer = self.send(request, wrapped.kek(), || wrapped.refused()).await?;
         let bytes = answer.plaintext.map(Blob::into_inner).map(Zeroizing::new);
@@ -205,13 +209,12 @@ impl KeyProvider for AwsKms {
             .destination_key_id(self.active.key())
             .set_source_encryption_context(Some(pairs(context)))
             .set_destination_encryption_context(Some(pairs(context)))
-            .ciphertext_blob(Blob::new(wrapped.as_bytes()))
+            .ciphertext_blob(blob(wrapped)?)
             .send();
         let answer = self.send(request, wrapped.kek(), || wrapped.refused()).await?;
         same_key(answer.source_key_id(), wrapped.kek())?;
         same_key(answer.key_id(), &self.active)?;
-        let bytes = answer.ciphertext_blob.map(Blob::into_inner).unwrap_or_default();
-        WrappedKey::new(self.active.clone(), bytes).map(Some)
+        wrapped_key(&self.active, answer.ciphertext_blob).map(Some)
     }
 
     async fn destroy(&self, _organization: &OrganizationId) -> Result<KeyDestruction> {
@@ -245,6 +248,25 @@ fn kek(key_arn: &str) -> Result<KekId> {
     }
 }
 
+fn wrapped_key(kek: &KekId, blob: Option<Blob>) -> Result<WrappedKey> {
+    let mut bytes = blob
+        .map(Blob::into_inner)
+        .filter(|bytes| !bytes.is_empty())
+        .ok_or_else(|| Error::corrupt("KMS answered without a wrapped key"))?;
+    bytes.extend(Sha256::digest(&bytes));
+    WrappedKey::new(kek.clone(), bytes)
+}
+
+fn blob(wrapped: &WrappedKey) -> Result<Blob> {
+    let bytes = wrapped.as_bytes();
+    let at = bytes.len().checked_sub(DIGEST).ok_or_else(|| wrapped.refused())?;
+    let (blob, digest) = bytes.split_at_checked(at).ok_or_else(|| wrapped.refused())?;
+    if Sha256::digest(blob).as_slice() != digest {
+        return Err(wrapped.refused());
+    }
+    Ok(Blob::new(blob))
+}
+
 fn pairs(context: &WrapContext) -> HashMap<String, String> {
     context.pairs().into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
@@ -262,6 +284,7 @@ fn outage(why: &'static str) -> Error {
 }
 
 const ID: &str = "aws-kms";
+const DIGEST: usize = 32;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]

@@ -193,6 +193,11 @@ impl Double {
     }
 }
 
+/// What is stored for a blob that the service gave.
+fn stored(arn: &str) -> WrappedKey {
+    wrapped_key(&kek(arn).unwrap(), Some(Blob::new(b"wrapped"))).unwrap()
+}
+
 fn silent(error: &Error, key: &DataKey) {
     let shown = format!("{error} {error:?} {error:#?}");
     let bytes = key.expose_secret();
@@ -216,8 +221,8 @@ async fn requests_carry_the_key_and_the_encryption_context() {
     let blob = BASE64.encode(b"wrapped");
     double.reply(200, &json!({ "KeyId": ARN, "SourceKeyId": OTHER, "CiphertextBlob": blob }));
     let wrapped = provider.wrap(&a, &key).await.unwrap();
-    assert_eq!((wrapped.kek().key(), wrapped.as_bytes()), (ARN, &b"wrapped"[..]));
-    let old = WrappedKey::new(kek(OTHER).unwrap(), b"old".to_vec()).unwrap();
+    assert_eq!(wrapped, stored(ARN));
+    let old = stored(OTHER);
     provider.rewrap(&a, &old).await.unwrap().unwrap();
     double.reply(200, &json!({ "KeyId": ARN, "Plaintext": BASE64.encode(key.expose_secret()) }));
     assert!(provider.unwrap(&a, &wrapped).await.unwrap().ct_eq(&key));
@@ -228,6 +233,7 @@ async fn requests_carry_the_key_and_the_encryption_context() {
         [encrypt, re_encrypt, decrypt],
         ["TrentService.Encrypt", "TrentService.ReEncrypt", "TrentService.Decrypt"]
     );
+    assert_eq!(unwrap["CiphertextBlob"], blob);
     assert_eq!((&wrap["KeyId"], &wrap["EncryptionContext"]), (&json!(ARN), &pairs));
     assert_eq!((&unwrap["KeyId"], &unwrap["EncryptionContext"]), (&json!(ARN), &pairs));
     assert_eq!(rewrap["SourceKeyId"], OTHER);
@@ -243,8 +249,8 @@ async fn an_answer_made_with_another_key_is_refused() {
     let (a, _) = contexts();
     let key = DataKey::random().unwrap();
     let plaintext = BASE64.encode(key.expose_secret());
-    let wrapped = WrappedKey::new(kek(ARN).unwrap(), b"wrapped".to_vec()).unwrap();
-    let old = WrappedKey::new(kek(OTHER).unwrap(), b"old".to_vec()).unwrap();
+    let wrapped = stored(ARN);
+    let old = stored(OTHER);
     for (answered, source) in
         [(json!(OTHER), json!(OTHER)), (json!(null), json!(null)), (json!(ARN), json!(ARN))]
     {
@@ -274,7 +280,7 @@ async fn a_service_that_is_down_slow_or_strange_gives_typed_errors_without_secre
     let provider = AwsKms::new(client(&endpoint), ARN).unwrap();
     let (a, _) = contexts();
     let key = DataKey::random().unwrap();
-    let wrapped = WrappedKey::new(kek(ARN).unwrap(), b"wrapped".to_vec()).unwrap();
+    let wrapped = stored(ARN);
 
     // It never answers.
     let hasty = AwsKms::new(client(&endpoint), ARN).unwrap().timeout(Duration::from_millis(300));
@@ -316,12 +322,32 @@ async fn a_service_that_is_down_slow_or_strange_gives_typed_errors_without_secre
 }
 
 #[tokio::test]
+async fn a_damaged_blob_is_refused_without_asking() {
+    let (double, endpoint) = double().await;
+    let provider = AwsKms::new(client(&endpoint), ARN).unwrap().also_unwrap(OTHER).unwrap();
+    let (a, _) = contexts();
+    let bytes = stored(OTHER).as_bytes().to_vec();
+    for at in 0..bytes.len() {
+        let mut edited = bytes.clone();
+        edited[at] ^= 1;
+        let mut variants = vec![edited, [&bytes[..], &[0]].concat()];
+        variants.extend((at > 0).then(|| bytes[..at].to_vec()));
+        for bytes in variants {
+            let damaged = WrappedKey::new(kek(OTHER).unwrap(), bytes).unwrap();
+            refused(provider.unwrap(&a, &damaged).await, ErrorKind::Corrupt);
+            refused(provider.rewrap(&a, &damaged).await, ErrorKind::Corrupt);
+        }
+    }
+    assert!(double.seen.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn a_stored_name_of_a_foreign_key_is_asked_of_nobody() {
     let (double, endpoint) = double().await;
     let provider = AwsKms::new(client(&endpoint), ARN).unwrap();
     let (a, _) = contexts();
     let foreign = "arn:aws:kms:eu-central-1:999999999999:key/1234abcd-12ab-34cd-56ef-1234567890ab";
-    let planted = WrappedKey::new(kek(foreign).unwrap(), b"planted".to_vec()).unwrap();
+    let planted = stored(foreign);
     refused(provider.unwrap(&a, &planted).await, ErrorKind::Unconfigured);
     refused(provider.rewrap(&a, &planted).await, ErrorKind::Unconfigured);
     assert!(double.seen.lock().unwrap().is_empty());
