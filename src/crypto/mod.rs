@@ -22,9 +22,9 @@ pub use kek::{
     FallbackUnwrap, KekId, KeyDestruction, KeyProvider, LocalKeyring, WrapContext, WrapPurpose,
     WrappedKey,
 };
-pub(crate) use key::PurposeKeys;
 #[cfg(feature = "vault-transit")]
 pub use kek::{VaultTransit, VaultTransitBuilder};
+pub(crate) use key::PurposeKeys;
 pub use key::{KeyCheckValue, KeyId, KeyOwner};
 pub use sealed::KeyRing;
 pub(crate) use sealed::Unopened;
