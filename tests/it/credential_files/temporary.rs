@@ -136,6 +136,7 @@ async fn c40_remove_all_takes_every_file_away_for_good() {
     assert!(!a.path().exists() && !b.path().exists() && kept.path().exists());
     let error = files.write(&two.a, &secret(&two.a)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("for good"), "{error}");
     files.remove_all().unwrap();
     drop((a, b, files));
     drop((kept, other));
