@@ -106,7 +106,7 @@ async fn c40_a_temporary_credential_goes_with_its_guard_and_what_lies_beside_it_
     b.remove().unwrap();
     assert!(!path.exists());
     drop(files);
-    assert_eq!(below(two.base.path()), [PathBuf::new(); 0]);
+    assert_eq!(below(two.base.path()), Vec::<PathBuf>::new());
 }
 
 #[tokio::test]
@@ -136,10 +136,11 @@ async fn c40_remove_all_takes_every_file_away_for_good() {
     assert!(!a.path().exists() && !b.path().exists() && kept.path().exists());
     let error = files.write(&two.a, &secret(&two.a)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("for good"), "{error}");
     files.remove_all().unwrap();
     drop((a, b, files));
     drop((kept, other));
-    assert_eq!(below(two.base.path()), [PathBuf::new(); 0]);
+    assert_eq!(below(two.base.path()), Vec::<PathBuf>::new());
 }
 
 #[tokio::test]
@@ -220,11 +221,12 @@ async fn c40_processes_that_start_together_do_not_sweep_each_other() {
             });
         }
     });
-    assert_eq!(below(two.base.path()), [PathBuf::new(); 0]);
+    assert_eq!(below(two.base.path()), Vec::<PathBuf>::new());
 }
 
 /// The process that is ended: does nothing unless it is started as such.
 #[tokio::test]
+#[expect(clippy::zombie_processes, reason = "the program is to outlive the process")]
 async fn a_process_with_temporary_credentials() {
     let Ok(base) = std::env::var(BASE) else { return };
     let (_, a, _) = scopes().await;
@@ -253,6 +255,7 @@ struct Started {
     _out: BufReader<ChildStdout>,
 }
 
+#[expect(clippy::zombie_processes, reason = "whoever starts it ends it and waits")]
 fn start(base: &Path, act: &str) -> Started {
     let test = again(module_path!(), "a_process_with_temporary_credentials");
     // The mask of the process takes nothing away from the files.
@@ -301,7 +304,7 @@ async fn c40_what_a_killed_process_leaves_is_swept_and_a_living_ones_is_not() {
     signal("KILL", &started.program);
     assert!(swept, "the file of a killed process stays");
     drop(files);
-    assert_eq!(below(two.base.path()), [PathBuf::new(); 0]);
+    assert_eq!(below(two.base.path()), Vec::<PathBuf>::new());
 }
 
 #[tokio::test]
@@ -312,5 +315,5 @@ async fn c40_an_application_that_handles_the_signal_leaves_no_file() {
     let code = started.process.wait().unwrap().code();
     signal("KILL", &started.program);
     assert_eq!(code, Some(7));
-    assert_eq!(below(two.base.path()), [PathBuf::new(); 0]);
+    assert_eq!(below(two.base.path()), Vec::<PathBuf>::new());
 }
