@@ -1,0 +1,4 @@
+//! What only PostgreSQL has: roles, policies, and a server to lose.
+
+pub mod cluster;
+mod harness;
