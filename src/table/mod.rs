@@ -45,6 +45,7 @@ mod column;
 mod ddl;
 mod definition;
 mod macros;
+pub(crate) mod postgres;
 mod row;
 mod schema;
 mod value;
@@ -59,6 +60,7 @@ pub use definition::{
 };
 #[doc(hidden)]
 pub use macros::{plain_name, position};
+pub use postgres::PostgresRoles;
 pub use row::{RowReader, RowWriter};
 pub use schema::Schema;
 pub use value::{ColumnValue, NotNull, TextEnum};

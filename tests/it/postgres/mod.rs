@@ -2,3 +2,5 @@
 
 pub mod cluster;
 mod harness;
+mod tables;
+mod wall;
