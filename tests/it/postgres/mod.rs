@@ -1,6 +1,7 @@
 //! What only PostgreSQL has: roles, policies, and a server to lose.
 
 pub mod cluster;
+mod doctor;
 mod harness;
 mod tables;
 mod wall;
