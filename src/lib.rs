@@ -62,8 +62,16 @@ pub mod manual {
     pub mod leaks {}
 
     #[doc = include_str!("../docs/links.md")]
+    #[doc = include_str!("../docs/postgres.md")]
+    pub mod postgres {}
+
+    #[doc = include_str!("../docs/links.md")]
     #[doc = include_str!("../docs/queries.md")]
     pub mod queries {}
+
+    #[doc = include_str!("../docs/links.md")]
+    #[doc = include_str!("../docs/scaling.md")]
+    pub mod scaling {}
 
     #[doc = include_str!("../docs/links.md")]
     #[doc = include_str!("../docs/SECURITY.md")]

@@ -192,7 +192,9 @@ fn create_table(
         ));
     }
     let partitions = match definition.tenant_column() {
-        Some(tenant) if definition.partitions() > 0 => format!(r#" PARTITION BY HASH ("{tenant}")"#),
+        Some(tenant) if definition.partitions() > 0 => {
+            format!(r#" PARTITION BY HASH ("{tenant}")"#)
+        }
         _ => String::new(),
     };
     let mut statements =

@@ -64,7 +64,8 @@ pub async fn inspect(url: &str, schema: &Schema, accepted: &[Acceptance]) -> Res
     #[cfg(feature = "postgres")]
     if url.starts_with("postgres:") || url.starts_with("postgresql:") {
         let options: sqlx::postgres::PgConnectOptions = url.parse().map_err(|_| unusable())?;
-        let mut connection = options.disable_statement_logging().connect().await.map_err(refused)?;
+        let mut connection =
+            options.disable_statement_logging().connect().await.map_err(refused)?;
         return Ok(postgres::examine(&mut connection, schema, accepted).await?.report);
     }
     let options: sqlx::sqlite::SqliteConnectOptions = url.parse().map_err(|_| unusable())?;

@@ -116,8 +116,11 @@ impl Cluster {
     pub async fn copy_of(&self, original: &TestDatabase<'_>) -> TestDatabase<'_> {
         let name = format!("test_{}", self.next.fetch_add(1, Ordering::Relaxed));
         let from = original.name();
-        self.create(&name, &format!(r#"CREATE DATABASE "{name}" OWNER "{OWNER}" TEMPLATE "{from}""#))
-            .await
+        self.create(
+            &name,
+            &format!(r#"CREATE DATABASE "{name}" OWNER "{OWNER}" TEMPLATE "{from}""#),
+        )
+        .await
     }
 
     async fn create(&self, name: &str, statement: &str) -> TestDatabase<'_> {
@@ -213,7 +216,9 @@ fn installation() -> PathBuf {
                 .flat_map(|entries| entries.flatten().map(|entry| entry.path()))
                 .flat_map(|path| [path.join("bin"), path]),
         )
-        .filter(|folder| ["initdb", "pg_ctl", "psql"].iter().all(|tool| folder.join(tool).is_file()))
+        .filter(|folder| {
+            ["initdb", "pg_ctl", "psql"].iter().all(|tool| folder.join(tool).is_file())
+        })
         .collect();
     folders.sort_by_key(|folder| std::cmp::Reverse(version(folder)));
     match folders.into_iter().next() {

@@ -33,13 +33,23 @@ impl Clinic {
             .flat_map(|n| {
                 [
                     format!("INSERT INTO customers VALUES ({n}, {n}, 'Ann')"),
-                    format!("INSERT INTO orders VALUES ({n}, 1{n}, {n}, 'ann{n}@x', 1, NULL, now())"),
+                    format!(
+                        "INSERT INTO orders VALUES ({n}, 1{n}, {n}, 'ann{n}@x', 1, NULL, now())"
+                    ),
                     format!(r#"INSERT INTO "Audit events" VALUES ({n}, 1, 'in')"#),
                 ]
             })
             .collect();
         healthy.run(CROSS_TENANT, &rows).await;
         Self { schema, role, healthy }
+    }
+
+    /// A copy of the healthy database.
+    async fn patient(&self) -> TestDatabase<'static> {
+        let patient = Cluster::shared().copy_of(&self.healthy).await;
+        // What belongs to a database is not copied with it.
+        patient.run(OWNER, &[ground()]).await;
+        patient
     }
 
     async fn look(&self, database: &TestDatabase<'_>) -> Report {
@@ -50,26 +60,26 @@ impl Clinic {
         let mut connection = database.superuser().await;
         let mut rows = Vec::new();
         for sql in [
-            "SELECT (id, name)::text FROM customers ORDER BY organization_id, id",
-            "SELECT (id, customer_id, email, total)::text FROM orders ORDER BY organization_id, id",
+            "SELECT (organization_id, id, name)::text FROM customers ORDER BY organization_id, id",
+            "SELECT (organization_id::bigint, id, customer_id, email, total::numeric(19, 2))::text FROM orders ORDER BY organization_id, id",
             r#"SELECT ("Id", what)::text FROM "Audit events" ORDER BY 1"#,
         ] {
-            rows.extend(sqlx::query_scalar::<_, String>(sql).fetch_all(&mut connection).await.unwrap());
+            rows.extend(
+                sqlx::query_scalar::<_, String>(sql).fetch_all(&mut connection).await.unwrap(),
+            );
         }
         rows
     }
 
-    /// Damages a copy, looks, applies the remedy, looks again: nothing fatal is left, and no row
-    /// has changed.
+    /// Damages a copy, looks, applies the remedy, looks again: the finding is gone, with the
+    /// remedies of what the damage did besides nothing fatal is left, and no row has changed.
     async fn treat(&self, cases: &[Case]) {
         let report = self.look(&self.healthy).await;
         let open: Vec<&Finding> =
             report.findings().iter().filter(|f| f.code() != "postgres-server-leaks").collect();
         assert!(open.is_empty(), "healthy: {report}");
         for (damage, code, object) in cases {
-            let patient = Cluster::shared().copy_of(&self.healthy).await;
-            // What belongs to a database is not copied with it.
-            patient.run(OWNER, &[ground()]).await;
+            let patient = self.patient().await;
             operate(&patient, damage).await;
             let report = self.look(&patient).await;
             let finding = find(&report, code, object)
@@ -81,8 +91,18 @@ impl Clinic {
             let before = self.dump(&patient).await;
             operate(&patient, &finding.remedy().join(";\n")).await;
             let second = self.look(&patient).await;
-            assert!(find(&second, code, object).is_none(), "after {:?}:\n{second}", finding.remedy());
-            assert!(second.is_safe(), "{damage}\nafter {:?}:\n{second}", finding.remedy());
+            assert!(
+                find(&second, code, object).is_none(),
+                "after {:?}:\n{second}",
+                finding.remedy()
+            );
+            for _ in 0..3 {
+                let report = self.look(&patient).await;
+                let Some(other) = report.fatal().next() else { break };
+                operate(&patient, &other.remedy().join(";\n")).await;
+            }
+            let last = self.look(&patient).await;
+            assert!(last.is_safe(), "{damage}\n{last}");
             assert_eq!(self.dump(&patient).await, before, "{damage}");
         }
     }
@@ -105,7 +125,8 @@ async fn operate(database: &TestDatabase<'_>, sql: &str) {
     }
 }
 
-const SOUND: &str = "organization_id = (SELECT NULLIF(current_setting('tenantry.organization', true), '')::bigint)";
+const SOUND: &str =
+    "organization_id = (SELECT NULLIF(current_setting('tenantry.organization', true), '')::bigint)";
 
 /// Drops the wall of `orders` and builds another one.
 fn wall(rest: &str) -> String {
@@ -167,16 +188,10 @@ async fn l02_l17_l18_l19_policies() {
         ),
         ("DROP POLICY tenantry_wall ON orders", "postgres-policy-absent", "orders"),
         ("DROP POLICY tenantry_base ON orders", "postgres-base-absent", "orders"),
-        (
-            "CREATE POLICY extra ON orders USING (true)",
-            "postgres-policy-extra",
-            "orders/extra",
-        ),
+        ("CREATE POLICY extra ON orders USING (true)", "postgres-policy-extra", "orders/extra"),
     ];
-    let walls: Vec<(&'static str, &str, &str)> = walls
-        .into_iter()
-        .map(|(damage, code, object)| (&*damage.leak(), code, object))
-        .collect();
+    let walls: Vec<(&'static str, &str, &str)> =
+        walls.into_iter().map(|(damage, code, object)| (&*damage.leak(), code, object)).collect();
     cases.extend(walls);
     Clinic::open().await.treat(&cases).await;
 }
@@ -188,7 +203,7 @@ async fn l01_l22_l32_roles_and_grants() {
         "CREATE ROLE patient LOGIN; CREATE ROLE between; GRANT tenantry_owner TO between",
     )
     .await;
-    let cases: [Case; 22] = [
+    let cases: [Case; 21] = [
         ("ALTER ROLE patient SUPERUSER", "postgres-role-exempt", "patient"),
         ("ALTER ROLE patient BYPASSRLS", "postgres-role-exempt", "patient"),
         ("ALTER ROLE patient CREATEROLE", "postgres-role-administers", "patient"),
@@ -199,9 +214,8 @@ async fn l01_l22_l32_roles_and_grants() {
             "postgres-role-member",
             "patient/tenantry_cross_tenant",
         ),
-        ("GRANT between TO patient", "postgres-role-member", "patient/tenantry_owner"),
         (
-            "REVOKE between FROM patient; GRANT pg_read_server_files TO patient",
+            "GRANT pg_read_server_files TO patient",
             "postgres-role-member",
             "patient/pg_read_server_files",
         ),
@@ -249,23 +263,19 @@ async fn l01_l22_l32_roles_and_grants() {
         ),
     ];
     let clinic = Clinic::for_role("patient").await;
-    for case in cases {
-        // Roles outlive a copy: a membership through another role is taken away by hand.
-        if case.0 == "GRANT between TO patient" {
-            let patient = Cluster::shared().copy_of(&clinic.healthy).await;
-            operate(&patient, case.0).await;
-            assert!(find(&clinic.look(&patient).await, case.1, case.2).is_some());
-            continue;
-        }
-        clinic_case(&clinic, case).await;
-    }
+    clinic.treat(&cases).await;
+
+    // Through a role in between, which the remedy cannot name.
+    operate(&clinic.healthy, "GRANT between TO patient").await;
+    let report = clinic.look(&clinic.healthy).await;
+    assert!(find(&report, "postgres-role-member", "patient/tenantry_owner").is_some(), "{report}");
+    operate(&clinic.healthy, "REVOKE between FROM patient").await;
 
     // What belongs to a database is named after it.
     for (grant, code) in
         [("TEMPORARY", "postgres-grant-temporary"), ("CREATE", "postgres-grant-create")]
     {
-        let patient = Cluster::shared().copy_of(&clinic.healthy).await;
-        patient.run(OWNER, &[ground()]).await;
+        let patient = clinic.patient().await;
         let name = patient.name().to_owned();
         operate(&patient, &format!("GRANT {grant} ON DATABASE {name} TO PUBLIC")).await;
         let report = clinic.look(&patient).await;
@@ -282,31 +292,10 @@ async fn l01_l22_l32_roles_and_grants() {
     assert!(find(&owner, "postgres-role-owns", "orders").is_some(), "{owner}");
 }
 
-async fn clinic_case(clinic: &Clinic, case: Case) {
-    if case.0.contains("REVOKE between") {
-        operate(&clinic.healthy, "SELECT 1").await;
-    }
-    let healthy = clinic.look(&clinic.healthy).await;
-    if case.0.contains("between") {
-        assert!(!healthy.is_safe());
-        let patient = Cluster::shared().copy_of(&clinic.healthy).await;
-        operate(&patient, case.0).await;
-        let report = clinic.look(&patient).await;
-        let finding = find(&report, case.1, case.2).unwrap_or_else(|| panic!("{report}"));
-        operate(&patient, &finding.remedy().join("; ")).await;
-        return;
-    }
-    clinic.treat(&[case]).await;
-}
-
 #[tokio::test]
-async fn l06_l08_keys_columns_indexes_and_references() {
-    let cases: [Case; 43] = [
-        (
-            "ALTER TABLE orders DROP CONSTRAINT orders_pkey",
-            "postgres-key-absent",
-            "orders",
-        ),
+async fn l06_l08_l31_keys_columns_indexes_and_references() {
+    let cases: [Case; 41] = [
+        ("ALTER TABLE orders DROP CONSTRAINT orders_pkey", "postgres-key-absent", "orders"),
         (
             "ALTER TABLE orders DROP CONSTRAINT orders_pkey; ALTER TABLE orders ADD PRIMARY KEY (id)",
             "postgres-key-not-per-organization",
@@ -355,6 +344,11 @@ async fn l06_l08_keys_columns_indexes_and_references() {
             "customers/customers_id_key",
         ),
         (
+            "ALTER TABLE customers ADD UNIQUE (id); ALTER TABLE orders ADD CONSTRAINT plain FOREIGN KEY (customer_id) REFERENCES customers (id)",
+            "postgres-reference-not-per-organization",
+            "orders/plain",
+        ),
+        (
             "ALTER TABLE orders DROP CONSTRAINT orders_customer_id_customers_fkey; ALTER TABLE orders ADD CONSTRAINT nulls FOREIGN KEY (organization_id, customer_id) REFERENCES customers ON DELETE SET NULL",
             "postgres-reference-nulls-tenant",
             "orders/nulls",
@@ -383,11 +377,6 @@ async fn l06_l08_keys_columns_indexes_and_references() {
             "ALTER TABLE wide ADD FOREIGN KEY (organization_id, big) REFERENCES customers",
             "reference-undeclared",
             "wide/wide_organization_id_big_fkey",
-        ),
-        (
-            "ALTER TABLE customers ALTER COLUMN organization_id DROP NOT NULL",
-            "SKIP",
-            "",
         ),
         (
             "ALTER TABLE orders DROP CONSTRAINT orders_pkey; ALTER TABLE orders ALTER COLUMN organization_id DROP NOT NULL",
@@ -420,8 +409,11 @@ async fn l06_l08_keys_columns_indexes_and_references() {
             "genres.organization_id",
         ),
         ("ALTER TABLE orders DROP COLUMN note", "column-absent", "orders.note"),
-        ("ALTER TABLE orders ADD more bigint NOT NULL DEFAULT 1; ALTER TABLE orders ALTER more DROP DEFAULT", "column-required", "orders.more"),
-        ("ALTER TABLE orders ALTER note SET NOT NULL", "SKIP", ""),
+        (
+            "ALTER TABLE orders ADD more bigint NOT NULL DEFAULT 1; ALTER TABLE orders ALTER more DROP DEFAULT",
+            "column-required",
+            "orders.more",
+        ),
         ("ALTER TABLE orders ALTER email DROP NOT NULL", "column-nullability", "orders.email"),
         ("ALTER TABLE wide ALTER big SET NOT NULL", "column-nullability", "wide.big"),
         (
@@ -429,17 +421,12 @@ async fn l06_l08_keys_columns_indexes_and_references() {
             "column-generated",
             "wide.big",
         ),
-        (
-            "ALTER TABLE orders ALTER total TYPE double precision",
-            "column-storage",
-            "orders.total",
-        ),
+        ("ALTER TABLE orders ALTER total TYPE double precision", "column-storage", "orders.total"),
         (
             "ALTER TABLE wide ALTER at TYPE timestamp USING at AT TIME ZONE 'UTC'",
             "column-storage",
             "wide.at",
         ),
-        ("ALTER TABLE wide ALTER json TYPE jsonb USING json::jsonb", "SKIP", ""),
         (
             r#"ALTER TABLE orders ALTER email TYPE text COLLATE "default""#,
             "postgres-column-collation",
@@ -467,10 +454,13 @@ async fn l06_l08_keys_columns_indexes_and_references() {
             "postgres-shadowed",
             "genres",
         ),
-        ("ALTER TABLE staff DROP CONSTRAINT staff_team_teams_fkey", "reference-absent", "staff/staff_team_teams_fkey"),
+        (
+            "ALTER TABLE staff DROP CONSTRAINT staff_team_teams_fkey",
+            "reference-absent",
+            "staff/staff_team_teams_fkey",
+        ),
         ("DROP TABLE staff, teams", "table-absent", "teams"),
     ];
-    let cases: Vec<Case> = cases.into_iter().filter(|case| case.1 != "SKIP").collect();
     let clinic = Clinic::open().await;
     // What drops rows has no rows to compare.
     let (lossy, kept): (Vec<Case>, Vec<Case>) = cases.into_iter().partition(|case| {
@@ -478,7 +468,7 @@ async fn l06_l08_keys_columns_indexes_and_references() {
     });
     clinic.treat(&kept).await;
     for (damage, code, object) in lossy {
-        let patient = Cluster::shared().copy_of(&clinic.healthy).await;
+        let patient = clinic.patient().await;
         operate(&patient, damage).await;
         let report = clinic.look(&patient).await;
         let finding = find(&report, code, object).unwrap_or_else(|| panic!("{damage}\n{report}"));
@@ -493,7 +483,7 @@ async fn l06_l08_keys_columns_indexes_and_references() {
 
 #[tokio::test]
 async fn l03_l04_l05_l20_l21_objects_beside_the_tables() {
-    let cases: [Case; 8] = [
+    let cases: [Case; 9] = [
         (
             "CREATE VIEW all_orders AS SELECT * FROM orders; GRANT SELECT ON all_orders TO tenantry_app",
             "postgres-view",
@@ -534,13 +524,17 @@ async fn l03_l04_l05_l20_l21_objects_beside_the_tables() {
             "postgres-outside-reference",
             "refers/refers_id_organization_id_fkey",
         ),
+        (
+            "CREATE TABLE refers (organization_id bigint, id bigint, CONSTRAINT carries FOREIGN KEY (organization_id, id) REFERENCES customers (organization_id, id))",
+            "postgres-outside-reference",
+            "refers/carries",
+        ),
     ];
     Clinic::open().await.treat(&cases).await;
 
     // What is not within the role's reach, or runs as its reader, is no finding.
     let clinic = Clinic::open().await;
-    let patient = Cluster::shared().copy_of(&clinic.healthy).await;
-    patient.run(OWNER, &[ground()]).await;
+    let patient = clinic.patient().await;
     operate(
         &patient,
         "CREATE VIEW fine WITH (security_invoker = true) AS SELECT * FROM orders;
@@ -586,8 +580,7 @@ async fn a_text_organization_of_another_collation_is_fatal_where_it_is_not_deter
 #[tokio::test]
 async fn a_finding_is_accepted_by_code_and_object_and_an_idle_acceptance_is_found() {
     let clinic = Clinic::open().await;
-    let patient = Cluster::shared().copy_of(&clinic.healthy).await;
-    patient.run(OWNER, &[ground()]).await;
+    let patient = clinic.patient().await;
     operate(&patient, "CREATE TABLE beside (id bigint); GRANT SELECT ON beside TO PUBLIC").await;
     let accepted = [
         Acceptance::new("postgres-undeclared-table", "beside"),
@@ -608,7 +601,8 @@ async fn who_is_not_let_in_learns_no_more_than_that() {
         url.replace(APPLICATION, "nobody_at_all"),
         url.replace(clinic.healthy.name(), "no_such_database"),
         clinic.healthy.url("with_password").replace('@', ":secret-word@"),
-        url.replace("127.0.0.1", "127.0.0.1:1").replace(":1:", ":1/").to_owned(),
+        format!("postgres://{APPLICATION}@127.0.0.1:1/nowhere"),
+        "postgres://%%%".to_owned(),
     ] {
         let error = inspect(&wrong, &clinic.schema, &[]).await.unwrap_err();
         let text = format!("{error} {error:?} {:?}", std::error::Error::source(&error));

@@ -40,10 +40,9 @@ async fn a_server_can_be_stopped_and_leaves_nothing_behind() {
 async fn the_server_is_reached_through_pgbouncer_and_asks_one_role_for_its_password() {
     let cluster = Cluster::shared();
     let database = cluster.database().await;
-    let through = database.url(CROSS_TENANT).replace(
-        &format!(":{}/", cluster.port()),
-        &format!(":{}/", cluster.pgbouncer()),
-    );
+    let through = database
+        .url(CROSS_TENANT)
+        .replace(&format!(":{}/", cluster.port()), &format!(":{}/", cluster.pgbouncer()));
     assert_ne!(through, database.url(CROSS_TENANT));
     PgConnection::connect(&through).await.unwrap().execute("SELECT 1").await.unwrap();
 

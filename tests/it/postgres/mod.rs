@@ -2,6 +2,7 @@
 
 pub mod cluster;
 mod doctor;
+mod example;
 mod harness;
 mod tables;
 mod wall;

@@ -253,7 +253,14 @@ macro_rules! from_row {
 }
 
 from_row!(Server {
-    version, role, database, superuser, bypasses, administers, temporary, creates_schemas,
+    version,
+    role,
+    database,
+    superuser,
+    bypasses,
+    administers,
+    temporary,
+    creates_schemas,
     organization
 });
 from_row!(Membership { role, exempt });
@@ -262,14 +269,29 @@ from_row!(Relation {
     partition_key, privileges
 } more columns, indexes, references, policies, rules, reads);
 from_row!(Column {
-    relation, name, declared, not_null, default, identity, generated, bytewise, deterministic,
+    relation,
+    name,
+    declared,
+    not_null,
+    default,
+    identity,
+    generated,
+    bytewise,
+    deterministic,
     checked
 });
-from_row!(Index {
-    relation, name, unique, primary, partial, valid, constraint, columns, leaky
-});
+from_row!(Index { relation, name, unique, primary, partial, valid, constraint, columns, leaky });
 from_row!(ForeignKey {
-    relation, name, target, ours, theirs, on_delete, on_update, overwrites, deferred, validated
+    relation,
+    name,
+    target,
+    ours,
+    theirs,
+    on_delete,
+    on_update,
+    overwrites,
+    deferred,
+    validated
 });
 from_row!(Policy { relation, name, permissive, all, applies, using, check });
 

@@ -2,6 +2,7 @@
 
 use super::catalog::{Relation, quoted};
 use super::{Doctor, rules};
+use crate::database::doctor::report::{Finding, Severity};
 use crate::table::postgres::{force_row_security, revoke_all};
 
 pub(super) fn examine(doctor: &mut Doctor<'_>) {
@@ -15,6 +16,7 @@ pub(super) fn examine(doctor: &mut Doctor<'_>) {
             }
             _ if doctor.declared(relation).is_none() => {
                 shadowed(doctor, relation);
+                outside_references(doctor, relation);
                 undeclared(doctor, relation);
             }
             _ => {}
@@ -48,11 +50,7 @@ fn reachable(doctor: &Doctor<'_>, relation: &Relation) -> bool {
 }
 
 fn revoke(doctor: &Doctor<'_>, relation: &Relation) -> String {
-    format!(
-        "REVOKE ALL ON {} FROM PUBLIC, {}",
-        relation.sql(),
-        quoted(&doctor.catalog.server.role)
-    )
+    format!("REVOKE ALL ON {} FROM PUBLIC, {}", relation.sql(), quoted(&doctor.catalog.server.role))
 }
 
 fn view(doctor: &mut Doctor<'_>, view: &Relation) {
@@ -96,7 +94,8 @@ fn partition(doctor: &mut Doctor<'_>, relation: &Relation) {
 /// Another relation of a declared name, that the bare name does not reach.
 fn shadowed(doctor: &mut Doctor<'_>, relation: &Relation) {
     let reached = doctor.catalog.relation(&relation.name);
-    let declared = reached.filter(|reached| !reached.is(relation) && doctor.declared(reached).is_some());
+    let declared =
+        reached.filter(|reached| !reached.is(relation) && doctor.declared(reached).is_some());
     if let Some(reached) = declared
         && relation.kind != "v"
     {
@@ -109,6 +108,35 @@ fn shadowed(doctor: &mut Doctor<'_>, relation: &Relation) {
         // Which of them is the right one, only the operator knows.
         let remedy = if reached.namespace.starts_with("pg_temp") { remedy } else { Vec::new() };
         doctor.find(&rules::PG_SHADOWED, reached.object(), advice, remedy);
+    }
+}
+
+/// Foreign keys from an undeclared table into a tenant-owned one.
+fn outside_references(doctor: &mut Doctor<'_>, relation: &Relation) {
+    for found in &relation.references {
+        let Some(target) = doctor.catalog.target(found).filter(|target| doctor.is_tenant(target))
+        else {
+            continue;
+        };
+        let carries = found
+            .ours
+            .iter()
+            .zip(&found.theirs)
+            .any(|(ours, theirs)| doctor.names_a_tenant(theirs) && ours == theirs);
+        let severity = if carries { Severity::Warning } else { Severity::Fatal };
+        let drop =
+            format!("ALTER TABLE {} DROP CONSTRAINT {}", relation.sql(), quoted(&found.name));
+        let finding = Finding::new(
+            &rules::PG_OUTSIDE_REFERENCE,
+            format!("{}/{}", relation.object(), found.name),
+        )
+        .with_severity(severity)
+        .with_advice(format!(
+            "declare the table that refers to `{}`, or drop the foreign key",
+            target.object()
+        ))
+        .with_remedy(vec![drop]);
+        doctor.findings.push(finding);
     }
 }
 

@@ -54,8 +54,9 @@ fn equality(expr: &Expr, tenant: &str) -> Option<Verdict> {
         let per_row = match bare(value) {
             Expr::Subquery(query) => {
                 let SetExpr::Select(select) = query.body.as_ref() else { return None };
-                let [SelectItem::UnnamedExpr(inner) | SelectItem::ExprWithAlias { expr: inner, .. }] =
-                    select.projection.as_slice()
+                let [
+                    SelectItem::UnnamedExpr(inner) | SelectItem::ExprWithAlias { expr: inner, .. },
+                ] = select.projection.as_slice()
                 else {
                     return None;
                 };

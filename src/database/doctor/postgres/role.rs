@@ -11,11 +11,9 @@ const MENDED: [i32; 3] = [150_014, 160_010, 170_006];
 pub(super) fn examine_server(server: &Server, findings: &mut Vec<Finding>) {
     let (major, minor) = (server.version / 10_000, server.version % 10_000);
     if major < 15 {
-        findings.push(
-            Finding::new(&rules::PG_SERVER_OLD, "server").with_advice(format!(
-                "the server is PostgreSQL {major}.{minor}: 15 is the first that is served"
-            )),
-        );
+        findings.push(Finding::new(&rules::PG_SERVER_OLD, "server").with_advice(format!(
+            "the server is PostgreSQL {major}.{minor}: 15 is the first that is served"
+        )));
     } else if let Some(mended) = MENDED.iter().find(|mended| **mended / 10_000 == major)
         && server.version < *mended
     {
@@ -87,7 +85,8 @@ pub(super) fn examine(doctor: &mut Doctor<'_>) {
     }
     let remedy = || vec![ground(roles)];
     if server.temporary {
-        let advice = "the role may create temporary tables; the remedy is for the owner of the database";
+        let advice =
+            "the role may create temporary tables; the remedy is for the owner of the database";
         doctor.find(&rules::PG_GRANT_TEMPORARY, &server.database, advice, remedy());
     }
     if server.creates_schemas {
@@ -109,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_old_server_is_refused_and_a_leaking_minor_is_named() {
+    fn l26_an_old_server_is_refused_and_a_leaking_minor_is_named() {
         for (version, code) in [
             (140_019, Some("postgres-server-old")),
             (150_013, Some("postgres-server-leaks")),

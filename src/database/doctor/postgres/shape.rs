@@ -33,11 +33,22 @@ fn tenant_column(table: &mut Table<'_, '_>, tenant: &'static str) {
     };
     if column.generated {
         let remedy = vec![alter("DROP EXPRESSION")];
-        table.find(&rules::PG_TENANT_GENERATED, object.as_str(), "the tenant column is generated", remedy);
+        table.find(
+            &rules::PG_TENANT_GENERATED,
+            object.as_str(),
+            "the tenant column is generated",
+            remedy,
+        );
     }
     if !column.not_null {
-        let advice = "give every row an organization first: the remedy stops at a row that has none";
-        table.find(&rules::PG_TENANT_NULLABLE, object.as_str(), advice, vec![alter("SET NOT NULL")]);
+        let advice =
+            "give every row an organization first: the remedy stops at a row that has none";
+        table.find(
+            &rules::PG_TENANT_NULLABLE,
+            object.as_str(),
+            advice,
+            vec![alter("SET NOT NULL")],
+        );
     }
     if let Some(default) = &column.default {
         let advice = format!("the tenant column has the default {default}");
@@ -65,7 +76,9 @@ fn tenant_column(table: &mut Table<'_, '_>, tenant: &'static str) {
         let severity = if column.deterministic { Severity::Warning } else { Severity::Fatal };
         let finding = Finding::new(&rules::PG_TENANT_COLLATION, object.as_str())
             .with_severity(severity)
-            .with_advice("the tenant column does not compare bytewise; run the remedy in one transaction")
+            .with_advice(
+                "the tenant column does not compare bytewise; run the remedy in one transaction",
+            )
             .with_remedy(retype);
         table.doctor.findings.push(finding);
     }
@@ -136,7 +149,8 @@ fn column(table: &mut Table<'_, '_>, declared: &'static ColumnDefinition, found:
         || found.default.as_deref().is_some_and(|default| default.contains("nextval("));
     if declared.is_key() && counts && table.definition.tenant_column().is_some() {
         let what = if found.identity { "DROP IDENTITY" } else { "DROP DEFAULT" };
-        let advice = "one sequence numbers the rows of all organizations; keys come from the application";
+        let advice =
+            "one sequence numbers the rows of all organizations; keys come from the application";
         table.find(&rules::PG_SHARED_SEQUENCE, object.as_str(), advice, vec![alter(what)]);
     }
     let wanted = column_type(declared);
@@ -146,7 +160,8 @@ fn column(table: &mut Table<'_, '_>, declared: &'static ColumnDefinition, found:
         } else {
             format!("{column_name}::{}", wanted.split(" COLLATE").next().unwrap_or(&wanted))
         };
-        let advice = format!("the column is `{}`, the declaration stores `{wanted}`", found.declared);
+        let advice =
+            format!("the column is `{}`, the declaration stores `{wanted}`", found.declared);
         let remedy = vec![alter(&format!("TYPE {wanted} USING {from}"))];
         table.find(&rules::COLUMN_STORAGE, object.as_str(), advice, remedy);
     } else if !found.bytewise {
@@ -189,7 +204,8 @@ fn with_tenant(definition: &'static TableDefinition, positions: &[u16]) -> Vec<&
 }
 
 fn same_set<A: AsRef<str>>(found: &[A], wanted: &[&str]) -> bool {
-    found.len() == wanted.len() && wanted.iter().all(|name| found.iter().any(|f| f.as_ref() == *name))
+    found.len() == wanted.len()
+        && wanted.iter().all(|name| found.iter().any(|f| f.as_ref() == *name))
 }
 
 fn begins_with(index: &Index, name: &str) -> bool {
@@ -203,7 +219,13 @@ fn key(table: &mut Table<'_, '_>) {
     let constraint = constraint_name(definition, &[], "pkey");
     let mut remedy: Vec<String> = relation
         .primary()
-        .map(|primary| format!("ALTER TABLE {} DROP CONSTRAINT {} CASCADE", quoted(name), quoted(&primary.name)))
+        .map(|primary| {
+            format!(
+                "ALTER TABLE {} DROP CONSTRAINT {} CASCADE",
+                quoted(name),
+                quoted(&primary.name)
+            )
+        })
         .into_iter()
         .collect();
     remedy.push(format!(
@@ -221,7 +243,11 @@ fn key(table: &mut Table<'_, '_>) {
         }
     }
     let says = |primary: &Index| {
-        format!("the primary key is ({}), declared is ({})", primary.columns.join(", "), declared.join(", "))
+        format!(
+            "the primary key is ({}), declared is ({})",
+            primary.columns.join(", "),
+            declared.join(", ")
+        )
     };
     match (relation.primary(), definition.tenant_column()) {
         (None, _) => {
@@ -239,7 +265,11 @@ fn key(table: &mut Table<'_, '_>) {
 
 fn drop_index(table: &Table<'_, '_>, index: &Index) -> String {
     if index.constraint {
-        format!("ALTER TABLE {} DROP CONSTRAINT {} CASCADE", quoted(table.name()), quoted(&index.name))
+        format!(
+            "ALTER TABLE {} DROP CONSTRAINT {} CASCADE",
+            quoted(table.name()),
+            quoted(&index.name)
+        )
     } else {
         format!("DROP INDEX {}.{}", quoted(&table.relation.namespace), quoted(&index.name))
     }
@@ -275,11 +305,13 @@ fn uniques(table: &mut Table<'_, '_>) {
                 if !index.partial && !index.columns.iter().any(String::is_empty) {
                     remedy.push(add(&columns));
                 }
-                let advice = format!("({}) is unique over all organizations", index.columns.join(", "));
+                let advice =
+                    format!("({}) is unique over all organizations", index.columns.join(", "));
                 table.find(&rules::PG_UNIQUE_NOT_PER_ORGANIZATION, object, advice, remedy);
             }
             _ if !wanted.iter().any(|columns| same_set(&index.columns, columns)) => {
-                let advice = format!("({}) is unique and no declaration says so", index.columns.join(", "));
+                let advice =
+                    format!("({}) is unique and no declaration says so", index.columns.join(", "));
                 table.find(&rules::UNIQUE_UNDECLARED, object, advice, vec![drop]);
             }
             _ => {}
@@ -291,7 +323,8 @@ fn uniques(table: &mut Table<'_, '_>) {
         });
         if !exists {
             let object = table.name();
-            let advice = format!("({}) is not unique: tell doubled rows apart first", columns.join(", "));
+            let advice =
+                format!("({}) is not unique: tell doubled rows apart first", columns.join(", "));
             table.find(&rules::UNIQUE_ABSENT, object, advice, vec![add(&columns)]);
         }
     }
@@ -345,8 +378,7 @@ fn renew_reference(definition: &'static TableDefinition, at: usize) -> [String; 
 }
 
 /// What every remedy that builds a foreign key needs.
-const SEES_ALL: &str =
-    "run the remedy as a superuser: the owner does not see the rows that forced row-level security hides, and would find every foreign key fulfilled";
+const SEES_ALL: &str = "run the remedy as a superuser: the owner does not see the rows that forced row-level security hides, and would find every foreign key fulfilled";
 
 fn references(table: &mut Table<'_, '_>) {
     let (definition, relation) = (table.definition, table.relation);
@@ -372,7 +404,9 @@ fn references(table: &mut Table<'_, '_>) {
     for (at, _) in met.iter().enumerate().filter(|(_, met)| !**met) {
         let object = table.under(&reference_name(definition, at));
         let finding = Finding::new(&rules::REFERENCE_ABSENT, object)
-            .with_advice("the foreign key does not exist: correct the rows that refer to nothing first")
+            .with_advice(
+                "the foreign key does not exist: correct the rows that refer to nothing first",
+            )
             .with_caution(SEES_ALL)
             .with_remedy(renew_reference(definition, at).into());
         table.doctor.findings.push(finding);
@@ -421,7 +455,10 @@ fn declared_reference(table: &mut Table<'_, '_>, at: usize, found: &ForeignKey) 
     {
         find(&rules::PG_REFERENCE_NULLS_TENANT, "the action overwrites the tenant column");
     } else if !acts {
-        find(&rules::PG_REFERENCE_ACTION, "the foreign key has another action than the declaration");
+        find(
+            &rules::PG_REFERENCE_ACTION,
+            "the foreign key has another action than the declaration",
+        );
     }
     if found.deferred {
         find(&rules::PG_REFERENCE_DEFERRED, "the foreign key is INITIALLY DEFERRED");
@@ -463,5 +500,9 @@ fn undeclared_reference(table: &mut Table<'_, '_>, found: &ForeignKey) {
 }
 
 fn drop_reference(table: &Table<'_, '_>, found: &ForeignKey) -> String {
-    format!("ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}", quoted(table.name()), quoted(&found.name))
+    format!(
+        "ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}",
+        quoted(table.name()),
+        quoted(&found.name)
+    )
 }

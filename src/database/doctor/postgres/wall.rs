@@ -17,7 +17,11 @@ pub(super) fn examine(table: &mut Table<'_, '_>) {
                 &rules::PG_ROLE_OWNS,
                 name,
                 format!("the table belongs to `{}`", relation.owner),
-                vec![format!("ALTER TABLE {} OWNER TO {}", relation.sql(), quoted(roles.owner_name()))],
+                vec![format!(
+                    "ALTER TABLE {} OWNER TO {}",
+                    relation.sql(),
+                    quoted(roles.owner_name())
+                )],
             );
         }
         privileges(table);
@@ -30,8 +34,7 @@ pub(super) fn examine(table: &mut Table<'_, '_>) {
         let advice = "row-level security does not bind the owner";
         table.find(&rules::PG_SECURITY_NOT_FORCED, name, advice, force());
     }
-    let applying: Vec<&Policy> =
-        relation.policies.iter().filter(|policy| policy.applies).collect();
+    let applying: Vec<&Policy> = relation.policies.iter().filter(|policy| policy.applies).collect();
     let restrictive = |policy: &&&Policy| !policy.permissive && policy.all;
     let mut worst: Option<Defect> = None;
     // Restrictive policies all hold: the best one is the wall.
@@ -48,7 +51,8 @@ pub(super) fn examine(table: &mut Table<'_, '_>) {
     }
     let kind = table.doctor.schema.organization_kind();
     let build = create_wall(name, tenant, kind, &roles);
-    let drop = |policy: &str| format!("DROP POLICY IF EXISTS {} ON {}", quoted(policy), quoted(name));
+    let drop =
+        |policy: &str| format!("DROP POLICY IF EXISTS {} ON {}", quoted(policy), quoted(name));
     if let Some(Defect { rule, policy, .. }) = worst {
         let object = table.under(&policy);
         let mut remedy = vec![drop(&policy)];
@@ -66,7 +70,8 @@ pub(super) fn examine(table: &mut Table<'_, '_>) {
         let advice = "the remedy makes the wall";
         match applying.iter().find(walls).map(|policy| policy.name.clone()) {
             Some(policy) => {
-                let remedy = vec![drop(&policy), drop(WALL), drop(BASE), build, create_base(name, &roles)];
+                let remedy =
+                    vec![drop(&policy), drop(WALL), drop(BASE), build, create_base(name, &roles)];
                 table.find(&rules::PG_POLICY_PERMISSIVE, table.under(&policy), advice, remedy);
             }
             None => {
@@ -80,7 +85,8 @@ pub(super) fn examine(table: &mut Table<'_, '_>) {
     }
     for policy in &applying {
         let known = [BASE, ACROSS].contains(&policy.name.as_str());
-        let is_wall = policy.using.as_deref().is_some_and(|text| judge(text, tenant) == Verdict::Sound);
+        let is_wall =
+            policy.using.as_deref().is_some_and(|text| judge(text, tenant) == Verdict::Sound);
         if policy.permissive && !known && !is_wall {
             let object = table.under(&policy.name);
             let advice = "a permissive policy that no declaration names applies to the role";
