@@ -61,7 +61,6 @@ pub(super) struct Relation {
     pub(super) visible: bool,
     pub(super) invoker: bool,
     parent: Option<i64>,
-    pub(super) partition_key: Option<String>,
     /// What the connected role may do with the table or a column of it.
     pub(super) privileges: Vec<String>,
     pub(super) columns: Vec<Column>,
@@ -159,7 +158,6 @@ const RELATIONS: &str = "SELECT c.oid::int8 AS oid, n.nspname::text AS namespace
     EXISTS (SELECT FROM pg_options_to_table(c.reloptions) \
         WHERE option_name = 'security_invoker' AND option_value::bool) AS invoker, \
     (SELECT min(i.inhparent::int8) FROM pg_inherits AS i WHERE i.inhrelid = c.oid) AS parent, \
-    pg_get_partkeydef(c.oid) AS partition_key, \
     ARRAY(SELECT p FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', \
         'REFERENCES', 'TRIGGER']) AS p WHERE has_schema_privilege(n.oid, 'USAGE') \
         AND (has_table_privilege(c.oid, p) OR (p IN ('SELECT', 'INSERT', 'UPDATE', 'REFERENCES') \
@@ -265,8 +263,7 @@ from_row!(Server {
 });
 from_row!(Membership { role, exempt });
 from_row!(Relation {
-    oid, namespace, name, kind, row_security, forced, owner, owned, visible, invoker, parent,
-    partition_key, privileges
+    oid, namespace, name, kind, row_security, forced, owner, owned, visible, invoker, parent, privileges
 } more columns, indexes, references, policies, rules, reads);
 from_row!(Column {
     relation,

@@ -144,7 +144,7 @@ mod tests {
         let setting = "(NULLIF(current_setting('tenantry.organization'::text, true), ''::text))";
         for (text, verdict) in [
             (format!("(org = ( SELECT {setting}::uuid AS \"nullif\"))"), Verdict::Sound),
-            (format!("(org = ( SELECT NULLIF(current_setting('tenantry.organization'::text, true), ''::text) AS \"nullif\"))"), Verdict::Sound),
+            (format!("(org = ( SELECT {setting} AS \"nullif\"))"), Verdict::Sound),
             (format!("(org = {setting}::uuid)"), Verdict::PerRow),
             (format!("({setting} = (org)::text)"), Verdict::Converts),
             (format!("(other = ( SELECT {setting}::uuid))"), Verdict::Unreadable),
