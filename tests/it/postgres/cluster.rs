@@ -204,9 +204,9 @@ impl Drop for TestDatabase<'_> {
     }
 }
 
-/// The newest installation of version 15 or later.
+/// Where the server's programs are.
 fn installation() -> PathBuf {
-    let mut folders: Vec<PathBuf> = std::env::var_os("PATH")
+    let folders = std::env::var_os("PATH")
         .iter()
         .flat_map(std::env::split_paths)
         .chain(
@@ -216,17 +216,19 @@ fn installation() -> PathBuf {
                 .flat_map(|entries| entries.flatten().map(|entry| entry.path()))
                 .flat_map(|path| [path.join("bin"), path]),
         )
-        .filter(|folder| {
-            ["initdb", "pg_ctl", "psql"].iter().all(|tool| folder.join(tool).is_file())
-        })
         .collect();
-    folders.sort_by_key(|folder| std::cmp::Reverse(version(folder)));
-    match folders.into_iter().next() {
-        Some(folder) if version(&folder) >= 15 => folder,
-        _ => panic!(
-            "PostgreSQL 15 or newer is not installed, and the feature `postgres` is tested against it: `apt-get install postgresql` on Debian; tests/run says what to install elsewhere"
-        ),
-    }
+    newest(folders).unwrap_or_else(|| panic!("{MISSING}"))
+}
+
+/// What the suite says on a machine without a server.
+pub const MISSING: &str = "PostgreSQL 15 or newer is not installed, and the feature `postgres` is tested against it: `apt-get install postgresql` on Debian; tests/run says what to install elsewhere";
+
+/// The newest installation of version 15 or later.
+pub fn newest(mut folders: Vec<PathBuf>) -> Option<PathBuf> {
+    folders.retain(|folder| {
+        ["initdb", "pg_ctl", "psql"].iter().all(|tool| folder.join(tool).is_file())
+    });
+    folders.into_iter().max_by_key(|folder| version(folder)).filter(|folder| version(folder) >= 15)
 }
 
 /// `initdb (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`

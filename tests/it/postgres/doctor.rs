@@ -284,6 +284,16 @@ async fn l01_l22_l32_roles_and_grants() {
         assert!(find(&clinic.look(&patient).await, code, &name).is_none());
     }
 
+    // The other role is exempt by its policies alone.
+    operate(&clinic.healthy, "CREATE ROLE patient_across BYPASSRLS").await;
+    let roles = PostgresRoles::new().application("patient").cross_tenant("patient_across");
+    let schema = tables::schema(OrganizationKind::Integer).postgres_roles(roles);
+    let look = async || inspect(&clinic.healthy.url("patient"), &schema, &[]).await.unwrap();
+    let report = look().await;
+    let finding = find(&report, "postgres-role-exempt", "patient_across").unwrap();
+    operate(&clinic.healthy, &finding.remedy().join("; ")).await;
+    assert!(find(&look().await, "postgres-role-exempt", "patient_across").is_none());
+
     // Another role than the one that the wall is built for.
     let other = inspect(&clinic.healthy.url(APPLICATION), &clinic.schema, &[]).await.unwrap();
     assert!(find(&other, "postgres-role-other", APPLICATION).is_some(), "{other}");

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};
 
-use super::cluster::{APPLICATION, CROSS_TENANT, Cluster, OWNER, WITH_PASSWORD};
+use super::cluster::{APPLICATION, CROSS_TENANT, Cluster, MISSING, OWNER, WITH_PASSWORD, newest};
 
 #[tokio::test]
 async fn every_test_has_a_database_of_its_own() {
@@ -51,4 +51,10 @@ async fn the_server_is_reached_through_pgbouncer_and_asks_one_role_for_its_passw
         let url = url.replace('@', &format!(":{password}@"));
         assert_eq!(PgConnection::connect(&url).await.is_ok(), enters, "{password}");
     }
+}
+
+#[test]
+fn a_machine_without_a_server_is_told_what_to_install() {
+    assert_eq!(newest(vec!["/".into(), env!("CARGO_MANIFEST_DIR").into()]), None);
+    assert!(MISSING.contains("apt-get install postgresql") && !MISSING.contains('\n'));
 }

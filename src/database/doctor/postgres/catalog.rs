@@ -28,6 +28,8 @@ pub(super) struct Server {
 pub(super) struct Catalog {
     pub(super) server: Server,
     pub(super) memberships: Vec<Membership>,
+    /// Roles of the server that are superusers or have BYPASSRLS.
+    pub(super) exempt_roles: Vec<String>,
     /// Schemas in which the role may create.
     pub(super) open_schemas: Vec<String>,
     pub(super) relations: Vec<Relation>,
@@ -147,6 +149,8 @@ const MEMBERSHIPS: &str = "SELECT r.rolname::text AS role, r.rolsuper OR r.rolby
     'pg_write_all_data', 'pg_read_server_files', 'pg_write_server_files', \
     'pg_execute_server_program') AS exempt \
     FROM pg_roles AS r WHERE r.rolname <> current_user AND pg_has_role(r.oid, 'MEMBER') ORDER BY 1";
+
+const EXEMPT_ROLES: &str = "SELECT rolname::text FROM pg_roles WHERE rolsuper OR rolbypassrls";
 
 const OPEN_SCHEMAS: &str = "SELECT nspname::text FROM pg_namespace \
     WHERE has_schema_privilege(oid, 'CREATE') AND nspname !~ '^pg_' ORDER BY 1";
@@ -332,8 +336,10 @@ impl Catalog {
             }
         }
         let open = rows::<(String,)>(connection, OPEN_SCHEMAS).await?;
+        let exempt = rows::<(String,)>(connection, EXEMPT_ROLES).await?;
         Ok(Self {
             memberships: rows(connection, MEMBERSHIPS).await?,
+            exempt_roles: exempt.into_iter().map(|(name,)| name).collect(),
             open_schemas: open.into_iter().map(|(name,)| name).collect(),
             definer_functions: rows(connection, DEFINER_FUNCTIONS).await?,
             relations,

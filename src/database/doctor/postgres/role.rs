@@ -36,6 +36,15 @@ pub(super) fn examine(doctor: &mut Doctor<'_>) {
             vec![format!("ALTER ROLE {sql_role} NOSUPERUSER NOBYPASSRLS")],
         );
     }
+    let across = roles.cross_tenant_name();
+    if role != across && catalog.exempt_roles.iter().any(|exempt| exempt == across) {
+        doctor.find(
+            &rules::PG_ROLE_EXEMPT,
+            across,
+            "the cross-tenant role is exempt by its own policies, which name it, and by nothing else",
+            vec![format!("ALTER ROLE {} NOSUPERUSER NOBYPASSRLS", quoted(across))],
+        );
+    }
     if server.administers {
         doctor.find(
             &rules::PG_ROLE_ADMINISTERS,
