@@ -18,7 +18,8 @@ finish() {
     rm -rf "$directory"
 } >/dev/null 2>&1
 trap finish EXIT
-trap 'exit 1' HUP INT TERM
+# PIPE: whoever started it may be gone before it hears of the port.
+trap 'exit 1' HUP INT PIPE TERM
 
 control() {
     "$bin/pg_ctl" -D "$directory/data" -l "$directory/log" -s -w "$@" </dev/null >/dev/null 2>&1
