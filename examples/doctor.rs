@@ -16,7 +16,7 @@ use tenantry::table::Schema;
 tenantry::tenant_table! {
     /// A customer.
     #[derive(Debug)]
-    pub struct Customer in customers {
+    pub(crate) struct Customer in customers {
         key id: i64,
         name: String,
     }
@@ -25,7 +25,7 @@ tenantry::tenant_table! {
 tenantry::tenant_table! {
     /// An order.
     #[derive(Debug)]
-    pub struct Order in orders {
+    pub(crate) struct Order in orders {
         key id: i64,
         customer_id: i64 => customers,
         total_cents: i64,
@@ -33,7 +33,7 @@ tenantry::tenant_table! {
 }
 
 /// What to print, and the exit status.
-pub async fn examine(url: &str, json: bool) -> (String, u8) {
+pub(crate) async fn examine(url: &str, json: bool) -> (String, u8) {
     let schema = Schema::new().tenant::<Customer>().tenant::<Order>();
     match doctor::inspect(url, &schema, &[]).await {
         Ok(report) => (text(&report, json), status(&report)),

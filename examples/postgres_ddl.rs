@@ -7,7 +7,7 @@ use tenantry::table::{Dialect, PostgresRoles, Schema};
 tenantry::tenant_table! {
     /// A customer.
     #[derive(Debug)]
-    pub struct Customer in customers {
+    pub(crate) struct Customer in customers {
         key id: uuid::Uuid,
         email: String,
     }
@@ -17,7 +17,7 @@ tenantry::tenant_table! {
 tenantry::tenant_table! {
     /// An order.
     #[derive(Debug)]
-    pub struct Order in orders {
+    pub(crate) struct Order in orders {
         key id: uuid::Uuid,
         customer_id: uuid::Uuid => customers,
         placed_at: time::OffsetDateTime,
@@ -29,7 +29,7 @@ tenantry::tenant_table! {
 tenantry::global_table! {
     /// A currency that all organizations read.
     #[derive(Debug)]
-    pub struct Currency in currencies {
+    pub(crate) struct Currency in currencies {
         key code: String,
         decimals: i16,
     }
