@@ -3,6 +3,11 @@
 //! A code that begins with the name of a store is about the walls inside that store. The others
 //! compare a declaration with the database and mean the same on every store.
 
+#![cfg_attr(
+    not(feature = "postgres"),
+    allow(dead_code, reason = "the codes of every store are listed, whichever is compiled in")
+)]
+
 use super::report::Severity::{self, Fatal, Warning};
 
 /// One kind of finding.
