@@ -3,7 +3,7 @@
 #![doc = include_str!("../docs/links.md")]
 #![doc = include_str!("../README.md")]
 #![cfg_attr(
-    not(feature = "sqlite"),
+    not(any(feature = "postgres", feature = "sqlite")),
     allow(
         dead_code,
         unused_imports,
@@ -15,7 +15,7 @@ pub mod ambient;
 pub mod audit;
 pub mod clock;
 pub mod crypto;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub mod database;
 pub mod error;
 pub mod id;
@@ -24,7 +24,7 @@ pub mod scope;
 pub mod table;
 
 pub use clock::now;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use database::Database;
 pub use error::{Error, ErrorKind, Result};
 pub use id::OrganizationId;

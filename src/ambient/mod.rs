@@ -4,7 +4,7 @@
 //! Search for `cross_tenant_authority` to list all places of a program that can cross from one
 //! organization to another.
 
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod run;
 mod tables;
 

@@ -468,7 +468,7 @@ fn value_check(column: &ColumnDefinition) -> Option<String> {
             format!(r#""{name}" IN ({})"#, texts.join(", "))
         }
         ColumnType::F64 => format!(r#""{name}" <> 'NaN'"#),
-        ColumnType::Json => format!(r#""{name}"::json IS NOT NULL"#),
+        ColumnType::Json => format!(r#""{name}"::json::text <> ''"#),
         _ => return None,
     })
 }

@@ -42,7 +42,8 @@ pub(crate) struct RegisteredTable {
     pub(crate) key: Vec<&'static super::ColumnDefinition>,
     /// The read by key, without and with a prologue in front.
     pub(crate) find_sql: [OnceLock<std::sync::Arc<str>>; 2],
-    pub(crate) insert_sql: OnceLock<std::sync::Arc<str>>,
+    /// The insert of one row, without and with a prologue in front.
+    pub(crate) insert_sql: [OnceLock<std::sync::Arc<str>>; 2],
 }
 
 impl Default for Schema {
@@ -108,7 +109,7 @@ impl Schema {
             returning_list: select_list(definition, &format!("\"{name}\"")),
             key: definition.key_positions().filter_map(|at| definition.column(at)).collect(),
             find_sql: [OnceLock::new(), OnceLock::new()],
-            insert_sql: OnceLock::new(),
+            insert_sql: [OnceLock::new(), OnceLock::new()],
         });
         self
     }

@@ -11,27 +11,36 @@
 //!
 //! [`Database::doctor`]: crate::Database::doctor
 
+#[cfg(feature = "sqlite")]
 mod catalog;
+#[cfg(feature = "sqlite")]
 mod columns;
+#[cfg(feature = "sqlite")]
 mod indexes;
+#[cfg(feature = "sqlite")]
 mod objects;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
+#[cfg(feature = "sqlite")]
 mod references;
+#[cfg(feature = "sqlite")]
 mod remedies;
 mod report;
+#[cfg(feature = "sqlite")]
 mod rows;
 mod rules;
+#[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(feature = "sqlite")]
 mod statement;
 
 pub use report::{Acceptance, Finding, Report, Severity};
 
+#[cfg(feature = "sqlite")]
 pub(crate) use sqlite::examine;
 
 use sqlx::ConnectOptions as _;
 
-use crate::database::fault;
 use crate::error::{Error, Result};
 use crate::table::{Schema, TableDefinition};
 
@@ -64,33 +73,29 @@ pub async fn inspect(url: &str, schema: &Schema, accepted: &[Acceptance]) -> Res
     #[cfg(feature = "postgres")]
     if url.starts_with("postgres:") || url.starts_with("postgresql:") {
         let options: sqlx::postgres::PgConnectOptions = url.parse().map_err(|_| unusable())?;
-        let mut connection =
-            options.disable_statement_logging().connect().await.map_err(refused)?;
+        let mut connection = options
+            .disable_statement_logging()
+            .connect()
+            .await
+            .map_err(|error| super::postgres::opening(&error))?;
         return Ok(postgres::examine(&mut connection, schema, accepted).await?.report);
     }
-    let options: sqlx::sqlite::SqliteConnectOptions = url.parse().map_err(|_| unusable())?;
-    let options = options.read_only(!url.contains(":memory:")).pragma("trusted_schema", "OFF");
-    let mut connection = options
-        .disable_statement_logging()
-        .connect()
-        .await
-        .map_err(|error| fault::opening(&error))?;
-    Ok(sqlite::examine(&mut connection, schema, accepted, false).await?.report)
+    #[cfg(feature = "sqlite")]
+    if url.starts_with("sqlite:") {
+        let options: sqlx::sqlite::SqliteConnectOptions = url.parse().map_err(|_| unusable())?;
+        let options = options.read_only(!url.contains(":memory:")).pragma("trusted_schema", "OFF");
+        let mut connection = options
+            .disable_statement_logging()
+            .connect()
+            .await
+            .map_err(|error| super::fault::opening(&error))?;
+        return Ok(sqlite::examine(&mut connection, schema, accepted, false).await?.report);
+    }
+    Err(unusable())
 }
 
 fn unusable() -> Error {
     Error::unconfigured("the database URL cannot be read, or names a store that is not compiled in")
-}
-
-/// Why a server did not let the connection in; its words may name what is none of our business.
-#[cfg(feature = "postgres")]
-fn refused(error: sqlx::Error) -> Error {
-    match error {
-        sqlx::Error::Database(_) => {
-            Error::unconfigured("the server refuses the role, its password or the database")
-        }
-        _ => Error::unavailable("the server cannot be reached"),
-    }
 }
 
 /// What an examination found, for whoever opens the database.

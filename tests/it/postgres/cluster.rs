@@ -8,7 +8,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{LazyLock, Mutex};
+use std::sync::{LazyLock, Mutex, OnceLock};
 
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
@@ -29,6 +29,8 @@ pub struct Cluster {
     directory: PathBuf,
     supervisor: Mutex<Supervisor>,
     next: AtomicU32,
+    /// The port of PgBouncer, once it was asked for.
+    pooler: OnceLock<u16>,
     /// Databases whose tests have ended.
     ended: Mutex<Vec<String>>,
 }
@@ -74,6 +76,7 @@ impl Cluster {
             directory: PathBuf::from(directory),
             supervisor: Mutex::new(supervisor),
             next: AtomicU32::new(1),
+            pooler: OnceLock::new(),
             ended: Mutex::new(Vec::new()),
         }
     }
@@ -94,10 +97,12 @@ impl Cluster {
         assert_eq!(answer, "done", "{command}");
     }
 
-    /// Starts PgBouncer in transaction mode in front of the server: its port.
+    /// Starts PgBouncer in transaction mode in front of the server, unless it runs: its port.
     pub fn pgbouncer(&self) -> u16 {
-        let answer = self.ask("pgbouncer");
-        answer.parse().unwrap_or_else(|_| panic!("{answer}"))
+        *self.pooler.get_or_init(|| {
+            let answer = self.ask("pgbouncer");
+            answer.parse().unwrap_or_else(|_| panic!("{answer}"))
+        })
     }
 
     fn ask(&self, command: &str) -> String {

@@ -4,7 +4,7 @@
 use sqlx::postgres::{PgConnection, PgRow, Postgres};
 use sqlx::{FromRow, Row as _};
 
-use crate::database::fault;
+use crate::database::postgres;
 use crate::error::Result;
 
 /// The server, and what the connected role may do beyond tables.
@@ -423,5 +423,5 @@ where
         .persistent(false)
         .fetch_all(connection)
         .await
-        .map_err(|error| fault::reduce(&error).into_error(None))
+        .map_err(|error| postgres::reduce(&error).into_error(None))
 }
