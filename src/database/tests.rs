@@ -257,7 +257,7 @@ async fn l32_the_connections_hold_no_table_of_their_own_beside_the_second_wall()
             assert_eq!(Parent::select(scope).count(&world.db).await.unwrap(), 1);
         }
         for exclusive in [true, false] {
-            let mut reader = world.db.store().read(exclusive).await.unwrap();
+            let mut reader = sqlite(&world.db).read(exclusive).await.unwrap();
             let objects: Vec<(String, String, String)> =
                 sqlx::query_as("SELECT type, name, sql FROM temp.sqlite_schema")
                     .fetch_all(reader.connection())

@@ -269,7 +269,8 @@ async fn a_backend_that_ends_and_a_pool_of_stale_connections_cost_a_retry_inside
     for _ in 0..3 {
         superuser
             .execute(sqlx::raw_sql(
-                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE usename = 'tenantry_app'",
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+                 WHERE usename = 'tenantry_app' AND datname = current_database()",
             ))
             .await
             .unwrap();

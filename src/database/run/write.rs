@@ -275,7 +275,7 @@ impl<T: TenantTable, A: Send + Sync> PreparedDelete<T, A> {
                 (Written::Deleted, false),
                 |context| {
                     self.rendered(
-                        Dialect::Sqlite,
+                        context.dialect(),
                         context.schema,
                         context.prologue,
                         arguments,
