@@ -56,7 +56,7 @@ impl DatabaseBuilder {
             postgres: PostgresSettings {
                 connections: 10,
                 acquire_timeout: Duration::from_secs(30),
-                prepared: true,
+                prepared: None,
                 owner: None,
                 across: None,
             },
@@ -143,14 +143,16 @@ impl DatabaseBuilder {
         self
     }
 
-    /// Whether statements stay prepared on a PostgreSQL server; on without it.
+    /// Whether statements stay prepared on a PostgreSQL server. Without it they do, unless two
+    /// clients are seen to share a connection of the server when the Database is opened.
     ///
-    /// Off, behind a pooler that lends connections by transaction and does not follow prepared
-    /// statements (PgBouncer before 1.21, or without `max_prepared_statements`). A statement then
-    /// takes one round trip more.
+    /// On, behind a pooler that follows prepared statements: PgBouncer from 1.21 on, with
+    /// `max_prepared_statements`. Off, behind any other that lends connections by transaction: one
+    /// client would run what another has prepared, in the right organization and the wrong words.
+    /// A statement then takes one round trip more.
     #[cfg(feature = "postgres")]
     pub const fn prepared_statements(mut self, on: bool) -> Self {
-        self.postgres.prepared = on;
+        self.postgres.prepared = Some(on);
         self
     }
 

@@ -48,6 +48,8 @@ pub(crate) struct PostgresStore {
     across: Option<PgPool>,
     owner: Option<PgConnectOptions>,
     settings: PostgresSettings,
+    /// Whether statements stay prepared on the server.
+    prepared: bool,
     statement_timeout: Option<Duration>,
     transaction_max_age: Duration,
     names: SharedNames,
@@ -61,19 +63,20 @@ impl PostgresStore {
         postgres: PostgresSettings,
         settings: &Settings,
     ) -> Result<Self> {
-        let options = open::options(url, &postgres)?;
+        let options = open::options(url)?;
         let refusal = Arc::default();
         let across = match postgres.across.as_deref() {
             Some(url) => {
-                let options = open::options(url, &postgres)?;
-                Some(open::pool(options, &postgres, &refusal).await?)
+                let options = open::options(url)?;
+                Some(open::pool(options, &postgres, &refusal).await?.0)
             }
             None => None,
         };
-        let owner =
-            postgres.owner.as_deref().map(|url| open::options(url, &postgres)).transpose()?;
+        let owner = postgres.owner.as_deref().map(open::options).transpose()?;
+        let (application, prepared) = open::pool(options, &postgres, &refusal).await?;
         Ok(Self {
-            application: open::pool(options, &postgres, &refusal).await?,
+            application,
+            prepared,
             across,
             owner,
             statement_timeout: settings.statement_timeout,
@@ -117,7 +120,7 @@ impl PostgresStore {
         let connection =
             pool.acquire().await.map_err(|error| fault::reduce(&error, &self.names))?;
         let names = SharedNames::clone(&self.names);
-        let mut session = Session::new(connection, self.settings.prepared, names);
+        let mut session = Session::new(connection, self.prepared, names);
         // A server that is gone without a word does not answer the first message.
         match tokio::time::timeout(self.settings.acquire_timeout, session.begin(begin)).await {
             Ok(begun) => begun.map(|()| session),

@@ -20,8 +20,9 @@ const OLDEST: i32 = 150_000;
 pub(crate) struct PostgresSettings {
     pub(crate) connections: u32,
     pub(crate) acquire_timeout: Duration,
-    /// Whether statements stay prepared on the server.
-    pub(crate) prepared: bool,
+    /// Whether statements stay prepared on the server; where nobody said, unless a pooler is
+    /// noticed.
+    pub(crate) prepared: Option<bool>,
     pub(crate) owner: Option<Secret>,
     pub(crate) across: Option<Secret>,
 }
@@ -50,12 +51,11 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-pub(super) fn options(url: &str, settings: &PostgresSettings) -> Result<PgConnectOptions> {
+pub(super) fn options(url: &str) -> Result<PgConnectOptions> {
     let options = PgConnectOptions::from_str(url)
         .map_err(|_| Error::unconfigured("the database URL is not a PostgreSQL URL"))?
         // A setting of text output, of which there is none, that poolers do not know.
         .extra_float_digits(None)
-        .statement_cache_capacity(if settings.prepared { 512 } else { 0 })
         .disable_statement_logging();
     Ok(options)
 }
@@ -64,21 +64,26 @@ pub(super) async fn pool(
     options: PgConnectOptions,
     settings: &PostgresSettings,
     refusal: &Arc<Mutex<Option<&'static str>>>,
-) -> Result<PgPool> {
+) -> Result<(PgPool, bool)> {
     // What is wrong with the URL, the password or the role is said at once: the pool would try
     // again until its timeout.
     let connecting = tokio::time::timeout(settings.acquire_timeout, async {
         let mut connection = PgConnection::connect_with(&options).await?;
-        let refused = refused(&mut connection).await;
+        let refused = refused(&mut connection).await?;
+        let pooled = match settings.prepared {
+            None => is_pooled(&options, &mut connection).await?,
+            Some(prepared) => !prepared,
+        };
         let _ = connection.close().await;
-        refused
+        Ok((refused, !pooled))
     });
-    match connecting.await {
+    let prepared = match connecting.await {
         Err(_) => return Err(Error::unavailable("the database server does not answer").retryable()),
         Ok(Err(error)) => return Err(fault::opening(&error)),
-        Ok(Ok(Some(refusal))) => return Err(Error::unconfigured(refusal)),
-        Ok(Ok(None)) => {}
-    }
+        Ok(Ok((Some(refusal), _))) => return Err(Error::unconfigured(refusal)),
+        Ok(Ok((None, prepared))) => prepared,
+    };
+    let options = options.statement_cache_capacity(if prepared { 512 } else { 0 });
     let refusal = Arc::clone(refusal);
     let pool = PgPoolOptions::new()
         .max_connections(settings.connections)
@@ -99,7 +104,22 @@ pub(super) async fn pool(
         })
         .after_release(|connection, _| Box::pin(released(connection)))
         .connect_lazy_with(options);
-    Ok(pool)
+    Ok((pool, prepared))
+}
+
+/// Whether a pooler lends the same connection of the server to two clients, by turns. Statements
+/// that one of them prepares would be there for the other, under the same name.
+async fn is_pooled(options: &PgConnectOptions, first: &mut PgConnection) -> sqlx::Result<bool> {
+    let ours = backend(first).await?;
+    let mut second = PgConnection::connect_with(options).await?;
+    let theirs = backend(&mut second).await?;
+    let _ = second.close().await;
+    Ok(ours == theirs)
+}
+
+async fn backend(connection: &mut PgConnection) -> sqlx::Result<String> {
+    let asked = sqlx::raw_sql("SELECT pg_catalog.pg_backend_pid()::text");
+    connection.fetch_one(asked).await?.try_get(0)
 }
 
 /// Why this server or this role is not one to serve scopes with.
