@@ -247,9 +247,9 @@ impl DatabaseBuilder {
         let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
         let store = match scheme {
             #[cfg(feature = "postgres")]
-            "postgres" | "postgresql" => {
-                Store::Postgres(PostgresStore::open(url, self.postgres, &self.settings).await?)
-            }
+            "postgres" | "postgresql" => Store::Postgres(Box::new(
+                PostgresStore::open(url, self.postgres, &self.settings).await?,
+            )),
             #[cfg(feature = "sqlite")]
             "sqlite" => Store::Sqlite(SqliteStore::open(url, &self.sqlite, &schema).await?),
             _ => {

@@ -1,16 +1,21 @@
 //! The stores behind one small interface: sessions that begin, run and end statements.
 
+#![cfg_attr(
+    not(all(feature = "postgres", feature = "sqlite")),
+    allow(unused_variables, reason = "what one store asks for another may not need")
+)]
+
 use futures_core::stream::BoxStream;
 
 use super::Settings;
 use super::doctor::{Acceptance, Examination};
-use super::fault::{Fault, Faulty};
+use super::fault::Faulty;
 #[cfg(feature = "postgres")]
 use super::postgres::{self, PostgresStore};
 #[cfg(feature = "sqlite")]
 use super::sqlite::{self, SqliteStore};
 use super::statement::{Arguments, Bound};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::id::OrganizationId;
 use crate::table::{Dialect, Schema, StoreRow, TableDefinition};
 
@@ -18,7 +23,7 @@ use crate::table::{Dialect, Schema, StoreRow, TableDefinition};
 #[derive(Debug)]
 pub(crate) enum Store {
     #[cfg(feature = "postgres")]
-    Postgres(PostgresStore),
+    Postgres(Box<PostgresStore>),
     #[cfg(feature = "sqlite")]
     Sqlite(SqliteStore),
 }
@@ -272,6 +277,6 @@ impl Session {
 
 #[cfg(all(feature = "postgres", feature = "sqlite"))]
 #[cold]
-fn other_store() -> Fault {
-    Fault::Decode(Error::internal("a statement was bound for another store"))
+fn other_store() -> super::fault::Fault {
+    crate::error::Error::internal("a statement was bound for another store").into()
 }

@@ -66,6 +66,7 @@ pub use row::{RowReader, RowWriter};
 pub use schema::Schema;
 pub use value::{ColumnValue, NotNull, TextEnum};
 
+#[cfg(feature = "sqlite")]
 pub(crate) use ddl::{create_table, organization_type, storage_class, table_statements};
 pub(crate) use row::{Witness, read_organization};
 pub(crate) use stored::StoreRow;

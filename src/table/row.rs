@@ -179,6 +179,7 @@ impl<'r> RowReader<'r> {
     fn misfit(&self, misfit: Misfit) -> Error {
         match misfit {
             Misfit::Absent => Error::internal("a row has fewer columns than its statement"),
+            #[cfg(feature = "postgres")]
             Misfit::Overflow => Error::invalid("a sum lies outside the range of 64 bits")
                 .at_table(self.table)
                 .at_column(self.column),

@@ -28,6 +28,7 @@ mod remedies;
 mod report;
 #[cfg(feature = "sqlite")]
 mod rows;
+#[cfg_attr(not(feature = "sqlite"), allow(dead_code, reason = "each store has rules of its own"))]
 mod rules;
 #[cfg(feature = "sqlite")]
 mod sqlite;

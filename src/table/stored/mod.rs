@@ -1,5 +1,10 @@
 //! A row as a store returned it: its values by their place.
 
+#![cfg_attr(
+    not(any(feature = "postgres", feature = "sqlite")),
+    allow(unused_variables, reason = "without a store there are no rows")
+)]
+
 #[cfg(feature = "postgres")]
 mod numeric;
 #[cfg(feature = "postgres")]
@@ -29,6 +34,7 @@ pub(crate) enum Misfit {
     /// The row has fewer columns than its statement.
     Absent,
     /// An integer, of a sum for example, is larger than 64 bits.
+    #[cfg(feature = "postgres")]
     Overflow,
     /// What the store holds instead.
     Stored(&'static str),
