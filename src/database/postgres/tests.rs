@@ -18,7 +18,12 @@ use crate::scope::{MemoryDirectory, Principal, Role, ScopeIssuer};
 use crate::table::Schema;
 use crate::{OrganizationId, TenantScope};
 
-#[allow(dead_code, unreachable_pub, reason = "the harness of the integration suite")]
+#[allow(
+    clippy::future_not_send,
+    dead_code,
+    unreachable_pub,
+    reason = "the harness of the integration suite"
+)]
 #[path = "../../../tests/it/postgres/cluster.rs"]
 mod cluster;
 

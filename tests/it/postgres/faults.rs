@@ -14,7 +14,7 @@ use super::world::{
 async fn refused(database: &TestDatabase<'_>, url: &str) -> Error {
     let (issuer, ..) = scopes().await;
     let opened = builder(&issuer, database).connect(url, schema()).await;
-    let error = opened.err().expect("refused");
+    let error = opened.expect_err("refused");
     let said = format!("{error} {error:?}");
     assert!(!said.contains("wrong-secret") && !said.contains("127.0.0.1"), "{said}");
     error
