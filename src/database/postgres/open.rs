@@ -15,6 +15,9 @@ use crate::error::{Error, Result};
 /// The oldest server that is served: 15, the first with `security_invoker` views.
 const OLDEST: i32 = 150_000;
 
+/// The least time that a server is given to answer when a Database is opened.
+const OPENING: Duration = Duration::from_secs(10);
+
 /// How a store is opened.
 #[derive(Debug, Clone)]
 pub(crate) struct PostgresSettings {
@@ -67,7 +70,7 @@ pub(super) async fn pool(
 ) -> Result<(PgPool, bool)> {
     // What is wrong with the URL, the password or the role is said at once: the pool would try
     // again until its timeout.
-    let connecting = tokio::time::timeout(settings.acquire_timeout, async {
+    let connecting = tokio::time::timeout(settings.acquire_timeout.max(OPENING), async {
         let mut connection = PgConnection::connect_with(&options).await?;
         let refused = refused(&mut connection).await?;
         let pooled = match settings.prepared {

@@ -86,7 +86,7 @@ async fn a_pool_that_is_exhausted_says_so_and_recovers() -> Result<()> {
     let small = Database::builder()
         .issuer(issuer)
         .connections(1)
-        .acquire_timeout(Duration::from_millis(50))
+        .acquire_timeout(Duration::from_secs(3))
         .connect(&world.database.url(APPLICATION), schema())
         .await?;
     let occupied = small.begin(&world.a).await?;
