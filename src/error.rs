@@ -255,6 +255,14 @@ impl Error {
         self
     }
 
+    /// Trying again may do twice what was asked for once.
+    #[cfg(feature = "postgres")]
+    #[must_use]
+    pub(crate) fn not_retryable(mut self) -> Self {
+        self.0.retryable = false;
+        self
+    }
+
     #[must_use]
     pub(crate) fn retryable(mut self) -> Self {
         self.0.retryable = true;

@@ -3,7 +3,7 @@
 #![doc = include_str!("../docs/links.md")]
 #![doc = include_str!("../README.md")]
 #![cfg_attr(
-    not(feature = "sqlite"),
+    not(any(feature = "postgres", feature = "sqlite")),
     allow(
         dead_code,
         unused_imports,
@@ -16,7 +16,7 @@ pub mod audit;
 pub mod clock;
 pub mod credential;
 pub mod crypto;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub mod database;
 pub mod error;
 pub mod id;
@@ -25,7 +25,7 @@ pub mod scope;
 pub mod table;
 
 pub use clock::now;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use database::Database;
 pub use error::{Error, ErrorKind, Result};
 pub use id::OrganizationId;
@@ -75,8 +75,16 @@ pub mod manual {
     pub mod leaks {}
 
     #[doc = include_str!("../docs/links.md")]
+    #[doc = include_str!("../docs/postgres.md")]
+    pub mod postgres {}
+
+    #[doc = include_str!("../docs/links.md")]
     #[doc = include_str!("../docs/queries.md")]
     pub mod queries {}
+
+    #[doc = include_str!("../docs/links.md")]
+    #[doc = include_str!("../docs/scaling.md")]
+    pub mod scaling {}
 
     #[doc = include_str!("../docs/links.md")]
     #[doc = include_str!("../docs/SECURITY.md")]

@@ -6,7 +6,7 @@
 
 mod credentials;
 mod keys;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod run;
 mod tables;
 

@@ -8,7 +8,11 @@ use std::time::Duration;
 use quick_cache::sync::Cache;
 
 use super::doctor::Acceptance;
+#[cfg(feature = "postgres")]
+use super::postgres::{PostgresSettings, PostgresStore, Secret};
+#[cfg(feature = "sqlite")]
 use super::sqlite::{self, SqliteSettings, SqliteStore};
+use super::store::Store;
 use super::{Database, Inner, Settings};
 use crate::audit::{AuditSink, Auditor, TracingSink};
 use crate::clock::SystemClock;
@@ -29,6 +33,9 @@ pub struct DatabaseBuilder {
     cursor_keys: Option<KeyRing>,
     accepted: Vec<Acceptance>,
     settings: Settings,
+    #[cfg(feature = "postgres")]
+    postgres: PostgresSettings,
+    #[cfg(feature = "sqlite")]
     sqlite: SqliteSettings,
 }
 
@@ -45,6 +52,15 @@ impl DatabaseBuilder {
                 transaction_max_age: Duration::from_secs(300),
                 statement_timeout: Some(Duration::from_secs(60)),
             },
+            #[cfg(feature = "postgres")]
+            postgres: PostgresSettings {
+                connections: 10,
+                acquire_timeout: Duration::from_secs(30),
+                prepared: None,
+                owner: None,
+                across: None,
+            },
+            #[cfg(feature = "sqlite")]
             sqlite: SqliteSettings {
                 readers: 4,
                 acquire_timeout: Duration::from_secs(30),
@@ -95,7 +111,53 @@ impl DatabaseBuilder {
         self
     }
 
+    /// How many connections a PostgreSQL pool holds at most; 10 without it. The cross-tenant role's
+    /// pool is another of this size.
+    #[cfg(feature = "postgres")]
+    pub const fn connections(mut self, connections: u32) -> Self {
+        self.postgres.connections = if connections == 0 { 1 } else { connections };
+        self
+    }
+
+    /// The URL of the PostgreSQL role that owns the tables. `create_tables` connects with it, and
+    /// nothing else does.
+    ///
+    /// # Security
+    /// The owner can drop the policies. A process that never runs `create_tables` does not need
+    /// this URL and is safer without it.
+    #[cfg(feature = "postgres")]
+    pub fn owner_url(mut self, url: &str) -> Self {
+        self.postgres.owner = Some(Secret::new(url));
+        self
+    }
+
+    /// The URL of the PostgreSQL role that reads every organization's rows and writes global
+    /// tables. Cross-tenant work runs on a pool of its own with it, and is `Unconfigured` without.
+    ///
+    /// # Security
+    /// The application's own role stays bound to one organization in every transaction, whether
+    /// or not this URL is given.
+    #[cfg(feature = "postgres")]
+    pub fn cross_tenant_url(mut self, url: &str) -> Self {
+        self.postgres.across = Some(Secret::new(url));
+        self
+    }
+
+    /// Whether statements stay prepared on a PostgreSQL server. Without it they do, unless two
+    /// clients are seen to share a connection of the server when the Database is opened.
+    ///
+    /// On, behind a pooler that follows prepared statements: PgBouncer from 1.21 on, with
+    /// `max_prepared_statements`. Off, behind any other that lends connections by transaction: one
+    /// client would run what another has prepared, in the right organization and the wrong words.
+    /// A statement then takes one round trip more.
+    #[cfg(feature = "postgres")]
+    pub const fn prepared_statements(mut self, on: bool) -> Self {
+        self.postgres.prepared = Some(on);
+        self
+    }
+
     /// How many connections read at a time; 4 without it.
+    #[cfg(feature = "sqlite")]
     pub const fn read_connections(mut self, connections: u32) -> Self {
         self.sqlite.readers = if connections == 0 { 1 } else { connections };
         self
@@ -103,18 +165,28 @@ impl DatabaseBuilder {
 
     /// How long a statement waits for a connection; 30 seconds without it.
     pub const fn acquire_timeout(mut self, timeout: Duration) -> Self {
-        self.sqlite.acquire_timeout = timeout;
+        #[cfg(feature = "postgres")]
+        {
+            self.postgres.acquire_timeout = timeout;
+        }
+        #[cfg(feature = "sqlite")]
+        {
+            self.sqlite.acquire_timeout = timeout;
+        }
         self
     }
 
     /// How long SQLite waits for a lock that another process holds; 5 seconds without it.
+    #[cfg(feature = "sqlite")]
     pub const fn busy_timeout(mut self, timeout: Duration) -> Self {
         self.sqlite.busy_timeout = timeout;
         self
     }
 
-    /// How long one read may take; 60 seconds without it, `None` for no limit. Streams and writes
-    /// have no limit.
+    /// How long one statement may take; 60 seconds without it, `None` for no limit.
+    ///
+    /// On SQLite it holds for reads. On PostgreSQL the server stops reads and writes alike, and
+    /// rolls back what they did. A stream outside a transaction has no limit.
     pub const fn statement_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.settings.statement_timeout = timeout;
         self
@@ -127,6 +199,7 @@ impl DatabaseBuilder {
     }
 
     /// Page cache of each connection, in KiB; 16 MiB without it.
+    #[cfg(feature = "sqlite")]
     pub const fn page_cache_kib(mut self, kib: u32) -> Self {
         self.sqlite.page_cache_kib = kib;
         self
@@ -136,6 +209,7 @@ impl DatabaseBuilder {
     ///
     /// Off, a loss of power can undo the last commits but never damages the file, and a process
     /// that ends loses nothing.
+    #[cfg(feature = "sqlite")]
     pub const fn durable_commits(mut self, on: bool) -> Self {
         self.sqlite.durable = on;
         self
@@ -146,6 +220,7 @@ impl DatabaseBuilder {
     /// # Security
     /// They stop a statement of ours that lost its predicate from changing another organization's
     /// rows. Off, the predicate and the composite keys remain.
+    #[cfg(feature = "sqlite")]
     pub const fn write_wall(mut self, on: bool) -> Self {
         self.sqlite.write_wall = on;
         self
@@ -156,7 +231,10 @@ impl DatabaseBuilder {
     /// transaction, and of an in-memory database, run on the writing connection, which has none.
     pub const fn paranoid(mut self, on: bool) -> Self {
         self.settings.paranoid = on;
-        self.sqlite.read_wall = on;
+        #[cfg(feature = "sqlite")]
+        {
+            self.sqlite.read_wall = on;
+        }
         self
     }
 
@@ -166,15 +244,24 @@ impl DatabaseBuilder {
     /// As for [`Database::connect`].
     pub async fn connect(self, url: &str, schema: Schema) -> Result<Database> {
         schema.validate()?;
-        if !url.starts_with("sqlite:") {
-            return Err(Error::unconfigured(
-                "the database URL names a store that is not compiled in: expected `sqlite:`",
-            ));
-        }
+        let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
+        let store = match scheme {
+            #[cfg(feature = "postgres")]
+            "postgres" | "postgresql" => Store::Postgres(Box::new(
+                PostgresStore::open(url, self.postgres, &self.settings).await?,
+            )),
+            #[cfg(feature = "sqlite")]
+            "sqlite" => Store::Sqlite(SqliteStore::open(url, &self.sqlite, &schema).await?),
+            _ => {
+                return Err(Error::unconfigured(
+                    "the database URL names no store that is compiled in: `sqlite:` with the feature `sqlite`, `postgres:` with the feature `postgres`",
+                ));
+            }
+        };
         let cursor_keys = match self.cursor_keys {
-            Some(keys) => Some(keys),
-            None if sqlite::is_memory(url) => Some(KeyRing::random()?),
-            None => None,
+            #[cfg(feature = "sqlite")]
+            None if scheme == "sqlite" && sqlite::is_memory(url) => Some(KeyRing::random()?),
+            keys => keys,
         };
         let auditor = match (self.audit, &self.issuer) {
             (Some(sink), issuer) => Auditor::new(
@@ -187,7 +274,6 @@ impl DatabaseBuilder {
             (None, Some(issuer)) => issuer.auditor().clone(),
             (None, None) => Auditor::new(Arc::new(TracingSink), Arc::new(SystemClock::new())),
         };
-        let store = SqliteStore::open(url, &self.sqlite, &schema).await?;
         let issuer = OnceLock::new();
         if let Some(bound) = self.issuer {
             let _ = issuer.set(bound);
@@ -205,7 +291,14 @@ impl DatabaseBuilder {
             judged: Cache::new(JUDGED_SHAPES),
         }));
         database.examine_and_refuse().await?;
-        database.store().log_ahead().await?;
+        #[cfg(feature = "sqlite")]
+        #[cfg_attr(
+            not(feature = "postgres"),
+            expect(irrefutable_let_patterns, reason = "one store")
+        )]
+        if let Store::Sqlite(store) = database.store() {
+            store.log_ahead().await?;
+        }
         Ok(database)
     }
 }

@@ -8,8 +8,14 @@
 mod builder;
 pub mod doctor;
 mod fault;
+#[cfg(feature = "postgres")]
+mod postgres;
+mod raw;
 mod run;
+#[cfg(feature = "sqlite")]
 mod sqlite;
+mod statement;
+mod store;
 mod transaction;
 
 use std::fmt;
@@ -33,9 +39,10 @@ use crate::query::{Rendered, opinion};
 use crate::scope::{ScopeIssuer, TenantScope};
 use crate::table::{Dialect, Schema, TableDefinition};
 use doctor::{Acceptance, Examination, Report};
-use sqlite::SqliteStore;
+use statement::Binder;
+use store::{Purpose, Store};
 
-/// A database that serves scopes: SQLite embedded in the process.
+/// A database that serves scopes: SQLite embedded in the process, or PostgreSQL.
 ///
 /// ```
 /// # tenantry::tenant_table! { #[derive(Debug, PartialEq)] pub struct Order in orders { key id: i64, total: i64 } }
@@ -66,7 +73,7 @@ use sqlite::SqliteStore;
 pub struct Database(Arc<Inner>);
 
 struct Inner {
-    store: SqliteStore,
+    store: Store,
     schema: Schema,
     issuer: OnceLock<ScopeIssuer>,
     auditor: Auditor,
@@ -99,8 +106,8 @@ impl fmt::Debug for Database {
 impl Database {
     /// Opens a database with the default settings; see [`builder`](Self::builder).
     ///
-    /// `url` is `sqlite://file.db` (created where it does not exist), or `sqlite::memory:` for a
-    /// private in-memory database. The Database serves the scopes of one issuer: the one given to
+    /// `url` is `sqlite://file.db` (created where it does not exist), `sqlite::memory:` for a
+    /// private in-memory database, or `postgres://role:password@host/database`. The Database serves the scopes of one issuer: the one given to
     /// the builder, or else that of the first scope it sees.
     ///
     /// # Errors
@@ -117,16 +124,14 @@ impl Database {
 
     /// Creates the declared tables and indexes that do not exist, then asks the doctor again.
     ///
+    /// On PostgreSQL the statements run under the role of
+    /// [`owner_url`](DatabaseBuilder::owner_url), in one transaction.
+    ///
     /// # Errors
-    /// `Unconfigured` when the doctor finds the result unsafe or the database is read-only.
+    /// `Unconfigured` when the doctor finds the result unsafe, the database is read-only, or there
+    /// is no owner URL.
     pub async fn create_tables(&self) -> Result<()> {
-        let statements = self.0.schema.ddl(Dialect::Sqlite)?;
-        {
-            let mut writer = self.0.store.write().await?;
-            for statement in statements {
-                sqlite::run_ddl(writer.connection(), statement).await?;
-            }
-        }
+        self.0.store.create_tables(&self.0.schema).await?;
         self.examine_and_refuse().await
     }
 
@@ -142,14 +147,18 @@ impl Database {
     }
 
     async fn examination(&self, deep: bool) -> Result<Examination> {
-        let mut writer = self.0.store.write().await?;
-        doctor::examine(writer.connection(), &self.0.schema, &self.0.accepted, deep).await
+        self.0.store.examine(&self.0.schema, &self.0.accepted, deep).await
     }
 
     /// Refuses a database that the doctor finds unsafe; raises the second wall on one that is not.
+    ///
+    /// A PostgreSQL database in which every table is still to be created serves no statement, and
+    /// lacks what `create_tables` does besides: it is refused after that.
     pub(crate) async fn examine_and_refuse(&self) -> Result<()> {
         let examination = self.examination(false).await?;
-        if let Some(refusal) = examination.report.refusal() {
+        let bare = self.0.store.dialect() == Dialect::Postgres
+            && examination.absent.len() == self.0.schema.tables().len();
+        if let Some(refusal) = examination.report.refusal().filter(|_| !bare) {
             return Err(refusal);
         }
         self.0.store.raise_wall(&self.0.schema, &examination.absent).await?;
@@ -173,7 +182,7 @@ impl Database {
     /// # Cancellation
     /// Dropped half-way, nothing was begun.
     pub async fn begin(&self, scope: &TenantScope) -> Result<Transaction> {
-        Transaction::begin(self, scope).await
+        Transaction::begin(self, scope, Purpose::Transaction).await
     }
 
     /// Runs `work` in a transaction: committed when it returns `Ok`, rolled back when it returns
@@ -206,10 +215,17 @@ impl Database {
         loop {
             let mut transaction = self.begin(scope).await?;
             match work(&mut transaction).await {
-                Ok(value) => {
-                    transaction.commit().await?;
-                    return Ok(value);
-                }
+                Ok(value) => match transaction.commit().await {
+                    // PostgreSQL finds some conflicts at the commit, and then nothing was kept.
+                    Err(error)
+                        if attempts_left > 0
+                            && error.is_retryable()
+                            && self.0.store.dialect() == Dialect::Postgres =>
+                    {
+                        attempts_left -= 1;
+                    }
+                    committed => return committed.map(|()| value),
+                },
                 Err(error) => {
                     let again = attempts_left > 0 && transaction.failed_retryably();
                     // Where the rollback fails too, dropping the transaction repeats it.
@@ -228,14 +244,11 @@ impl Database {
     /// # Errors
     /// `Unavailable` when it gives none.
     pub async fn ping(&self) -> Result<()> {
-        let mut reader = self.0.store.read(false).await?;
-        sqlx::Connection::ping(reader.connection())
-            .await
-            .map_err(|error| fault::reduce(&error).into_error(None))
+        self.0.store.ping().await
     }
 
-    /// Closes the reading connections; statements fail from then on with `Unavailable`. A
-    /// transaction that is open can still end; the writing connection closes with the last clone.
+    /// Closes the connections; statements fail from then on with `Unavailable`. A transaction that
+    /// is open can still end. SQLite's writing connection closes with the last clone.
     pub async fn close(&self) {
         self.0.store.close().await;
     }
@@ -245,7 +258,7 @@ impl Database {
         &self.0.schema
     }
 
-    pub(crate) fn store(&self) -> &SqliteStore {
+    pub(crate) fn store(&self) -> &Store {
         &self.0.store
     }
 
@@ -299,11 +312,7 @@ impl Database {
 
     /// INVARIANT: in debug and test builds every statement passes the second opinion before it
     /// runs, in release builds where the `paranoid` setting is on.
-    pub(crate) fn second_opinion(
-        &self,
-        rendered: &Rendered<sqlite::Binder>,
-        prologue: &str,
-    ) -> Result<()> {
+    pub(crate) fn second_opinion(&self, rendered: &Rendered<Binder>, prologue: &str) -> Result<()> {
         let Some(organizations) = rendered.binds.organizations() else { return Ok(()) };
         let Some(sql) = rendered.sql.as_str().strip_prefix(prologue) else {
             return Err(Error::internal("a statement lost its prologue"));
@@ -311,7 +320,8 @@ impl Database {
         let judged = match self.0.judged.get(sql) {
             Some(judged) => judged,
             None => {
-                let judged = Arc::new(opinion::Judged::of(sql, &self.0.schema, Dialect::Sqlite)?);
+                let judged =
+                    Arc::new(opinion::Judged::of(sql, &self.0.schema, self.0.store.dialect())?);
                 self.0.judged.insert(Box::from(sql), Arc::clone(&judged));
                 judged
             }
@@ -358,4 +368,5 @@ impl Database {
 }
 
 #[cfg(test)]
+#[cfg(feature = "sqlite")]
 mod tests;

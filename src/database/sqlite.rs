@@ -1,33 +1,30 @@
 //! SQLite through sqlx: one writing connection, many reading ones, and the second wall.
 
-#![expect(
-    clippy::disallowed_types,
-    clippy::disallowed_methods,
-    reason = "the one file in which rendered SQL is declared safe"
-)]
-
 use std::str::FromStr as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_core::stream::BoxStream;
 use futures_util::TryStreamExt as _;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteConnection, SqlitePool, SqlitePoolOptions,
-    SqliteRow, SqliteSynchronous,
+    SqliteSynchronous,
 };
 use sqlx::{
-    Arguments as _, AssertSqlSafe, ConnectOptions as _, Connection as _, Either, Executor as _,
-    SqlSafeStr as _, SqlStr, Sqlite,
+    Arguments as _, ConnectOptions as _, Connection as _, Either, Executor as _, SqlStr, Sqlite,
 };
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
+use super::doctor::{Acceptance, Examination};
 use super::fault::{self, Fault, Faulty};
+use super::raw;
+use super::statement::Given;
+use super::store::Purpose;
 use crate::error::{Error, Result};
 use crate::id::{OrganizationId, OrganizationKey};
-use crate::query::{Bind, Rendered, Sink, Sql, unbound};
-use crate::table::{Schema, TableDefinition, Value};
+use crate::table::{Dialect, Schema, StoreRow, TableDefinition, Value};
 
 /// The organization of the statement that runs, compared with every row by the second wall.
 const SCOPE_TABLE: &str = r#"CREATE TEMP TABLE IF NOT EXISTS "tenantry_scope" ("organization")"#;
@@ -87,27 +84,49 @@ pub(crate) struct SqliteSettings {
     pub(crate) read_wall: bool,
 }
 
-/// A connection for one statement.
-pub(crate) enum Reader<'c> {
-    Pooled(PoolConnection<Sqlite>),
-    Exclusive(WriterGuard),
-    Borrowed(&'c mut SqliteConnection),
+/// A connection that runs statements.
+pub(crate) enum Session {
+    Reader(PoolConnection<Sqlite>),
+    Writer(WriterGuard),
 }
 
-impl Reader<'_> {
+impl Session {
     pub(crate) fn connection(&mut self) -> &mut SqliteConnection {
         match self {
-            Self::Pooled(connection) => connection,
-            Self::Exclusive(guard) => guard.connection(),
-            Self::Borrowed(connection) => connection,
+            Self::Reader(connection) => connection,
+            Self::Writer(guard) => guard.connection(),
         }
     }
 
     /// Lets the connection go. One whose statement was given up goes on with it in its thread, so
     /// nobody else gets it.
-    pub(crate) fn release<T>(self, outcome: &Faulty<T>) {
-        if let (Self::Pooled(mut connection), Err(Fault::Slow)) = (self, outcome) {
+    pub(crate) fn release<T>(&mut self, outcome: &Faulty<T>) {
+        if let (Self::Reader(connection), Err(Fault::Slow)) = (self, outcome) {
             connection.close_on_drop();
+        }
+    }
+
+    pub(crate) async fn commit(&mut self) -> Result<()> {
+        match self {
+            Self::Writer(writer) if writer.open => {
+                run_static(writer.connection(), "COMMIT").await?;
+                writer.open = false;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Rolls back; a transaction that the store has rolled back already is as good.
+    pub(crate) async fn rollback(&mut self) -> Result<()> {
+        match self {
+            Self::Writer(writer) if writer.open => {
+                let rolled_back = writer.connection().execute(sqlx::raw_sql("ROLLBACK")).await;
+                settle(rolled_back.map(drop))?;
+                writer.open = false;
+                Ok(())
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -156,109 +175,21 @@ fn settle(rolled_back: sqlx::Result<()>) -> Result<()> {
     }
 }
 
-/// A statement with its bound values, in the form that sqlx takes.
-pub(crate) struct Bound {
-    sql: SqlStr,
-    arguments: SqliteArguments,
-}
-
-impl Bound {
-    fn query(self) -> sqlx::query::Query<'static, Sqlite, SqliteArguments> {
-        sqlx::query_with(self.sql, self.arguments)
-    }
-}
-
-/// Binds values as they come.
-#[derive(Debug)]
-pub(crate) struct Binder {
-    arguments: SqliteArguments,
-    organization: Option<OrganizationId>,
-    /// Of each value, whether it is the organization; where the second opinion asks.
-    organizations: Option<Vec<bool>>,
-    failure: Option<Error>,
-}
-
-impl Binder {
-    pub(crate) fn new(organization: Option<&OrganizationId>, remembers: bool) -> Self {
-        Self {
-            arguments: SqliteArguments::default(),
-            organization: organization.cloned(),
-            organizations: remembers.then(Vec::new),
-            failure: None,
-        }
-    }
-
-    pub(crate) fn organizations(&self) -> Option<&[bool]> {
-        self.organizations.as_deref()
-    }
-}
-
-impl Sink for Binder {
-    #[inline]
-    fn push(&mut self, bind: Bind) {
-        if let Some(organizations) = &mut self.organizations {
-            organizations.push(matches!(bind, Bind::Organization));
-        }
-        if let Err(error) = add(&mut self.arguments, bind, self.organization.as_ref()) {
-            self.failure.get_or_insert(error);
-        }
-    }
-
-    fn count(&self) -> usize {
-        self.arguments.len()
-    }
-
-    fn reserve(&mut self, values: usize) {
-        self.arguments.reserve(values, 0);
-    }
-}
-
-/// The one place where rendered SQL is declared safe: its identifiers come from declarations, its
-/// values are bound.
-pub(crate) fn finish(rendered: Rendered<Binder>) -> Result<Bound> {
-    if let Some(failure) = rendered.binds.failure {
-        return Err(failure);
-    }
-    let sql = match rendered.sql {
-        Sql::Once(sql) => AssertSqlSafe(sql).into_sql_str(),
-        Sql::Shared(sql) => AssertSqlSafe(sql).into_sql_str(),
-    };
-    Ok(Bound { sql, arguments: rendered.binds.arguments })
-}
-
-/// Binds the values of a statement of our own.
-pub(crate) fn bind(
-    sql: Sql,
-    values: impl IntoIterator<Item = Bind>,
-    organization: Option<&OrganizationId>,
-) -> Result<Bound> {
-    let mut binds = Binder::new(organization, false);
-    for value in values {
-        binds.push(value);
-    }
-    finish(Rendered { sql, binds })
-}
-
+/// Binds a value.
 #[inline]
-fn add(
-    arguments: &mut SqliteArguments,
-    bind: Bind,
-    organization: Option<&OrganizationId>,
-) -> Result<()> {
-    let added = match bind {
-        Bind::Organization => match organization.map(OrganizationId::key) {
-            Some(OrganizationKey::Uuid(id)) => arguments.add(id.as_bytes().as_slice()),
-            Some(OrganizationKey::Integer(id)) => arguments.add(id),
-            Some(OrganizationKey::Text(id)) => arguments.add(Arc::clone(id)),
-            None => return Err(Error::internal("a statement needs an organization and has none")),
+pub(super) fn add(arguments: &mut SqliteArguments, given: Given<'_>) -> Result<()> {
+    let added = match given {
+        Given::Organization(organization) => match organization.key() {
+            OrganizationKey::Uuid(id) => arguments.add(id.as_bytes().as_slice()),
+            OrganizationKey::Integer(id) => arguments.add(id),
+            OrganizationKey::Text(id) => arguments.add(Arc::clone(id)),
         },
-        Bind::Slot(..) => return Err(unbound()),
-        Bind::Value(value) => match value {
+        Given::Value(value) => match value {
             Value::Null => arguments.add(None::<i64>),
             Value::Bool(value) => arguments.add(i64::from(value)),
             Value::Bytes(value) => arguments.add(value),
             Value::Date(value) | Value::I32(value) => arguments.add(i64::from(value)),
-            Value::Decimal(value) | Value::I64(value) | Value::Timestamp(value) => {
+            Value::Decimal(value, _) | Value::I64(value) | Value::Timestamp(value) => {
                 arguments.add(value)
             }
             Value::F64(value) => arguments.add(value),
@@ -331,7 +262,7 @@ impl SqliteStore {
                                 connection.execute(SCOPE_ROW).await?;
                             }
                             for view in views.iter() {
-                                connection.execute(AssertSqlSafe(view.as_str())).await?;
+                                connection.execute(raw::own(view.as_str())).await?;
                             }
                             Ok(())
                         })
@@ -368,20 +299,71 @@ impl SqliteStore {
     }
 
     /// A connection that reads; `exclusive` where the shadow views must not apply.
-    pub(crate) async fn read(&self, exclusive: bool) -> Result<Reader<'static>> {
+    pub(crate) async fn read(&self, exclusive: bool) -> Result<Session> {
         match &self.readers {
             Some(pool) if !exclusive => {
                 let connection =
                     pool.acquire().await.map_err(|error| fault::reduce(&error).into_error(None))?;
-                Ok(Reader::Pooled(connection))
+                Ok(Session::Reader(connection))
             }
-            _ => self.write().await.map(Reader::Exclusive),
+            _ => self.write().await.map(Session::Writer),
         }
     }
 
-    /// Whether reads have connections of their own.
-    pub(crate) const fn has_readers(&self) -> bool {
-        self.readers.is_some()
+    /// What a statement outside a transaction begins with: the shadow views of readers and the
+    /// write triggers are told whose rows it touches.
+    pub(crate) const fn prologue(&self, purpose: Purpose) -> &'static str {
+        let walled = match purpose {
+            Purpose::Read | Purpose::Stream => self.read_wall && self.readers.is_some(),
+            Purpose::Write => self.write_wall,
+            // The session's begin says it.
+            Purpose::Batch | Purpose::Transaction => false,
+        };
+        if walled { SET_SCOPE } else { "" }
+    }
+
+    /// A session for one organization, or for cross-tenant work, which no shadow view may touch.
+    pub(crate) async fn session(
+        &self,
+        organization: Option<&OrganizationId>,
+        purpose: Purpose,
+    ) -> Result<Session> {
+        match purpose {
+            Purpose::Read | Purpose::Stream => {
+                self.read(organization.is_none() && self.read_wall).await
+            }
+            Purpose::Write => self.write().await.map(Session::Writer),
+            Purpose::Batch | Purpose::Transaction => {
+                let mut writer = self.write().await?;
+                begin(&mut writer, organization.filter(|_| self.write_wall)).await?;
+                Ok(Session::Writer(writer))
+            }
+        }
+    }
+
+    pub(crate) async fn create_tables(&self, schema: &Schema) -> Result<()> {
+        let statements = schema.ddl(Dialect::Sqlite)?;
+        let mut writer = self.write().await?;
+        for statement in statements {
+            run_ddl(writer.connection(), statement).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn examine(
+        &self,
+        schema: &Schema,
+        accepted: &[Acceptance],
+        deep: bool,
+    ) -> Result<Examination> {
+        let mut writer = self.write().await?;
+        super::doctor::examine(writer.connection(), schema, accepted, deep).await
+    }
+
+    pub(crate) async fn ping(&self) -> Result<()> {
+        let mut reader = self.read(false).await?;
+        let answered = reader.connection().ping().await;
+        answered.map_err(|error| fault::reduce(&error).into_error(None))
     }
 
     pub(crate) async fn close(&self) {
@@ -477,24 +459,30 @@ async fn run_static(connection: &mut SqliteConnection, sql: &'static str) -> Res
 /// Runs DDL rendered from declarations.
 pub(crate) async fn run_ddl(connection: &mut SqliteConnection, sql: String) -> Result<()> {
     connection
-        .execute(sqlx::raw_sql(AssertSqlSafe(sql)))
+        .execute(sqlx::raw_sql(raw::own(sql)))
         .await
         .map(drop)
         .map_err(|error| fault::reduce(&error).into_error(None))
 }
 
+pub(super) type Query = sqlx::query::Query<'static, Sqlite, SqliteArguments>;
+
+pub(super) fn query(sql: SqlStr, arguments: SqliteArguments) -> Query {
+    sqlx::query_with(sql, arguments)
+}
+
 /// Runs a statement and hands over each row; answers the rows affected by its last part.
 pub(crate) async fn run(
     connection: &mut SqliteConnection,
-    bound: Bound,
-    mut each: impl FnMut(SqliteRow) -> Result<()> + Send,
-) -> Result<u64, Fault> {
+    query: Query,
+    mut each: impl FnMut(StoreRow) -> Result<()> + Send,
+) -> Faulty<u64> {
     let mut affected = 0;
-    let mut rows = connection.fetch_many(bound.query());
+    let mut rows = connection.fetch_many(query);
     while let Some(step) = rows.try_next().await.map_err(|error| fault::reduce(&error))? {
         match step {
             Either::Left(done) => affected = done.rows_affected(),
-            Either::Right(row) => each(row).map_err(Fault::Decode)?,
+            Either::Right(row) => each(StoreRow::Sqlite(row)).map_err(Fault::Decode)?,
         }
     }
     Ok(affected)
@@ -503,17 +491,20 @@ pub(crate) async fn run(
 /// Reads the first row and lets the statement go.
 pub(crate) async fn first(
     connection: &mut SqliteConnection,
-    bound: Bound,
-) -> Result<Option<SqliteRow>, Fault> {
-    connection.fetch_optional(bound.query()).await.map_err(|error| fault::reduce(&error))
+    query: Query,
+) -> Faulty<Option<StoreRow>> {
+    let row = connection.fetch_optional(query).await.map_err(|error| fault::reduce(&error))?;
+    Ok(row.map(StoreRow::Sqlite))
 }
 
 /// The rows of a statement as a stream.
-pub(crate) fn stream<'c>(
-    connection: &'c mut SqliteConnection,
-    bound: Bound,
-) -> futures_core::stream::BoxStream<'c, sqlx::Result<SqliteRow>> {
-    connection.fetch(bound.query())
+pub(crate) fn stream(
+    connection: &mut SqliteConnection,
+    query: Query,
+) -> BoxStream<'_, Faulty<StoreRow>> {
+    Box::pin(
+        connection.fetch(query).map_ok(StoreRow::Sqlite).map_err(|error| fault::reduce(&error)),
+    )
 }
 
 /// Begins a transaction and says whose rows it touches, in one crossing to the store's thread.
@@ -522,38 +513,16 @@ pub(crate) async fn begin(
     organization: Option<&OrganizationId>,
 ) -> Result<()> {
     writer.open = true;
-    let bound = match organization {
+    let mut arguments = SqliteArguments::default();
+    let sql = match organization {
         Some(organization) => {
-            bind(Sql::Once(BEGIN_IN_SCOPE.to_owned()), [Bind::Organization], Some(organization))?
+            add(&mut arguments, Given::Organization(organization))?;
+            BEGIN_IN_SCOPE
         }
-        None => bind(Sql::Once(BEGIN.to_owned()), [], None)?,
+        None => BEGIN,
     };
-    run(writer.connection(), bound, |_| Ok(()))
+    run(writer.connection(), sqlx::query_with(sql, arguments), |_| Ok(()))
         .await
         .map(drop)
         .map_err(|fault| fault.into_error(None))
-}
-
-pub(crate) async fn commit(writer: &mut WriterGuard) -> Result<()> {
-    run_static(writer.connection(), "COMMIT").await?;
-    writer.open = false;
-    Ok(())
-}
-
-/// Rolls back; a transaction that the store has rolled back already is as good.
-pub(crate) async fn rollback(writer: &mut WriterGuard) -> Result<()> {
-    let rolled_back = writer.connection().execute(sqlx::raw_sql("ROLLBACK")).await;
-    settle(rolled_back.map(drop))?;
-    writer.open = false;
-    Ok(())
-}
-
-/// A savepoint by its number: nested begins of sqlx lose the outer transaction when they are
-/// cancelled, plain statements do not.
-pub(crate) async fn savepoint(
-    connection: &mut SqliteConnection,
-    verb: &'static str,
-    depth: u32,
-) -> Result<()> {
-    run_ddl(connection, format!("{verb} tenantry_{depth}")).await
 }

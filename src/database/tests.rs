@@ -6,7 +6,9 @@ use sqlx::AssertSqlSafe;
 
 use super::Database;
 use super::fault::Fault;
-use super::sqlite::{self, SET_SCOPE};
+use super::sqlite::{self, SET_SCOPE, SqliteStore};
+use super::statement::{self, Arguments};
+use super::store::Store;
 use crate::error::{ErrorKind, Result};
 use crate::query::{Bind, Sql};
 use crate::scope::{MemoryDirectory, Principal, Role, ScopeIssuer};
@@ -59,13 +61,35 @@ async fn world(paranoid: bool) -> World {
     World { db, a, b, _directory: directory }
 }
 
+fn sqlite(db: &Database) -> &SqliteStore {
+    match db.store() {
+        Store::Sqlite(store) => store,
+        #[cfg(feature = "postgres")]
+        Store::Postgres(_) => unreachable!("the test opened SQLite"),
+    }
+}
+
+fn query(
+    db: &Database,
+    sql: Sql,
+    binds: impl IntoIterator<Item = Bind>,
+    organization: &OrganizationId,
+) -> sqlite::Query {
+    let bound = statement::bind(db.store(), sql, binds, Some(organization)).unwrap();
+    match bound.arguments {
+        Arguments::Sqlite(arguments) => sqlite::query(bound.sql, arguments),
+        #[cfg(feature = "postgres")]
+        Arguments::Postgres(_) => unreachable!("the test opened SQLite"),
+    }
+}
+
 impl World {
     /// Runs SQL of the test's own where A's writes run.
     async fn write_as_a(&self, sql: &str) -> Result<u64, Fault> {
-        let mut writer = self.db.store().write().await.unwrap();
+        let mut writer = sqlite(&self.db).write().await.unwrap();
         let sql = Sql::Once(format!("{SET_SCOPE}{sql}"));
-        let bound = sqlite::bind(sql, [Bind::Organization], Some(self.a.organization())).unwrap();
-        sqlite::run(writer.connection(), bound, |_| Ok(())).await
+        let query = query(&self.db, sql, [Bind::Organization], self.a.organization());
+        sqlite::run(writer.connection(), query, |_| Ok(())).await
     }
 
     async fn everything(&self) -> (Vec<Parent>, Vec<Child>, Vec<Parent>, Vec<Child>) {
@@ -132,7 +156,7 @@ async fn the_write_wall_lets_the_scopes_own_rows_pass() {
 async fn without_the_wall_the_same_statement_crosses() {
     let world = world(false).await;
     {
-        let mut writer = world.db.store().write().await.unwrap();
+        let mut writer = sqlite(&world.db).write().await.unwrap();
         let drop = "DROP TRIGGER temp.tenantry_wall_delete_children".to_owned();
         sqlite::run_ddl(writer.connection(), drop).await.unwrap();
     }
@@ -143,13 +167,13 @@ async fn without_the_wall_the_same_statement_crosses() {
 async fn the_shadow_views_scope_a_select_without_a_predicate() {
     for (paranoid, seen) in [(true, 1), (false, 2)] {
         let world = world(paranoid).await;
-        let mut reader = world.db.store().read(false).await.unwrap();
+        let mut reader = sqlite(&world.db).read(false).await.unwrap();
         let prologue = if paranoid { SET_SCOPE } else { "" };
         let binds = if paranoid { vec![Bind::Organization] } else { Vec::new() };
         let sql = Sql::Once(format!("{prologue}SELECT name FROM parents"));
-        let bound = sqlite::bind(sql, binds, Some(world.a.organization())).unwrap();
+        let query = query(&world.db, sql, binds, world.a.organization());
         let mut rows = 0;
-        sqlite::run(reader.connection(), bound, |_| {
+        sqlite::run(reader.connection(), query, |_| {
             rows += 1;
             Ok(())
         })
@@ -165,7 +189,7 @@ async fn the_shadow_views_scope_a_select_without_a_predicate() {
 async fn a_foreign_row_is_an_incident_and_halts_the_organization() {
     let world = world(false).await;
     let foreign = {
-        let mut reader = world.db.store().read(false).await.unwrap();
+        let mut reader = sqlite(&world.db).read(false).await.unwrap();
         sqlx::query(AssertSqlSafe(
             "SELECT organization_id, id, name FROM parents ORDER BY organization_id".to_owned(),
         ))
@@ -233,7 +257,7 @@ async fn l32_the_connections_hold_no_table_of_their_own_beside_the_second_wall()
             assert_eq!(Parent::select(scope).count(&world.db).await.unwrap(), 1);
         }
         for exclusive in [true, false] {
-            let mut reader = world.db.store().read(exclusive).await.unwrap();
+            let mut reader = sqlite(&world.db).read(exclusive).await.unwrap();
             let objects: Vec<(String, String, String)> =
                 sqlx::query_as("SELECT type, name, sql FROM temp.sqlite_schema")
                     .fetch_all(reader.connection())

@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-use super::sqlite::{self, WriterGuard};
+use super::store::{Purpose, Session};
 use super::{Database, Settings};
 use crate::error::{Error, Result};
 use crate::scope::TenantScope;
@@ -41,7 +41,7 @@ enum State {
 pub struct Transaction {
     database: Database,
     scope: TenantScope,
-    writer: WriterGuard,
+    session: Session,
     state: State,
     depth: u32,
     /// The outermost savepoint that was dropped without an end.
@@ -61,16 +61,20 @@ impl fmt::Debug for Transaction {
 }
 
 impl Transaction {
-    pub(super) async fn begin(database: &Database, scope: &TenantScope) -> Result<Self> {
+    pub(super) async fn begin(
+        database: &Database,
+        scope: &TenantScope,
+        purpose: Purpose,
+    ) -> Result<Self> {
         database.admit(scope)?;
-        let mut writer = database.store().write().await?;
+        let organization = Some(scope.organization());
+        let session = database.store().session(organization, purpose).await?;
+        // The wait for a connection can be long.
         scope.check()?;
-        let organization = database.store().write_wall.then(|| scope.organization());
-        sqlite::begin(&mut writer, organization).await?;
         Ok(Self {
             database: database.clone(),
             scope: scope.clone(),
-            writer,
+            session,
             state: State::Open,
             depth: 0,
             unwound: None,
@@ -93,8 +97,8 @@ impl Transaction {
         self.database.settings()
     }
 
-    pub(super) fn connection(&mut self) -> &mut sqlx::SqliteConnection {
-        self.writer.connection()
+    pub(super) const fn session(&mut self) -> &mut Session {
+        &mut self.session
     }
 
     /// Whether statements may run: undoes savepoints that were dropped.
@@ -148,8 +152,7 @@ impl Transaction {
     /// A commit whose future is dropped happened or did not; the store decides, never half.
     pub async fn commit(mut self) -> Result<()> {
         self.ready().await?;
-        sqlite::commit(&mut self.writer).await?;
-        Ok(())
+        self.session.commit().await
     }
 
     /// Undoes the changes.
@@ -157,8 +160,7 @@ impl Transaction {
     /// # Errors
     /// `Unavailable` when the store does not answer; the changes are not kept then either.
     pub async fn rollback(mut self) -> Result<()> {
-        sqlite::rollback(&mut self.writer).await?;
-        Ok(())
+        self.session.rollback().await
     }
 
     /// Begins a savepoint: a part of the transaction that can be rolled back by itself.
@@ -172,7 +174,7 @@ impl Transaction {
         self.ready().await?;
         self.sent();
         let depth = self.depth + 1;
-        let begun = sqlite::savepoint(self.writer.connection(), "SAVEPOINT", depth).await;
+        let begun = self.session.savepoint("SAVEPOINT", depth).await;
         self.conclude(begun)?;
         self.depth = depth;
         Ok(Savepoint { transaction: self, depth, ended: false })
@@ -198,9 +200,9 @@ impl Transaction {
             State::InFlight | State::Open => None,
         };
         self.sent();
-        let mut undone = sqlite::savepoint(self.writer.connection(), "ROLLBACK TO", depth).await;
+        let mut undone = self.session.savepoint("ROLLBACK TO", depth).await;
         if undone.is_ok() {
-            undone = sqlite::savepoint(self.writer.connection(), "RELEASE", depth).await;
+            undone = self.session.savepoint("RELEASE", depth).await;
         }
         self.conclude(undone)?;
         self.depth = depth - 1;
@@ -245,8 +247,7 @@ impl Savepoint<'_> {
         self.transaction.ready().await?;
         self.transaction.sent();
         let depth = self.depth;
-        let released =
-            sqlite::savepoint(self.transaction.writer.connection(), "RELEASE", depth).await;
+        let released = self.transaction.session.savepoint("RELEASE", depth).await;
         self.transaction.conclude(released)?;
         self.transaction.depth = depth - 1;
         self.ended = true;

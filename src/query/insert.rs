@@ -101,7 +101,7 @@ impl InsertAst {
         }
     }
 
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
     pub(crate) fn rendered(
         &self,
         renderer: Renderer<'_, Binds>,

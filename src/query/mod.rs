@@ -21,9 +21,9 @@
 mod aggregate;
 mod ast;
 mod insert;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod inspect;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) mod opinion;
 mod page;
 mod predicate;

@@ -423,7 +423,7 @@ impl<T: Table> Find<'_, T> {
         Ok(())
     }
 
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
     pub(crate) fn rendered(&self, renderer: Renderer<'_, Binds>) -> Result<Rendered> {
         let mut binds = Binds::new();
         let table = T::definition();

@@ -6,41 +6,66 @@ use sea_query::{
 };
 
 use super::definition::{ColumnDefinition, ColumnType, OnDelete, TableDefinition};
+use super::postgres;
 use super::schema::Schema;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::id::OrganizationKind;
 
 /// A store's SQL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Dialect {
-    /// PostgreSQL 15 and later: statements can be rendered for inspection; DDL comes with the
-    /// `postgres` backend.
+    /// PostgreSQL 15 and later.
     Postgres,
     /// SQLite 3.37 and later.
     Sqlite,
 }
 
 impl Schema {
-    /// The statements that create the declared tables and indexes, without final semicolons, each
-    /// safe to run again.
+    /// The statements that create the declared tables with all that protects them, without final
+    /// semicolons.
     ///
     /// On SQLite a tenant-owned table is `STRICT, WITHOUT ROWID` with the primary key
     /// `(tenant, key)`: a row's place begins with its organization, and no rowid exists through
-    /// which a damaged index could return another organization's row.
+    /// which a damaged index could return another organization's row. Each statement is safe to
+    /// run again.
+    ///
+    /// On PostgreSQL they are one migration, to be run once, as the owner of
+    /// [`PostgresRoles`](super::PostgresRoles) and in one transaction: tables with forced row-level
+    /// security, one restrictive policy that is the wall, composite keys, and the grants of the
+    /// application and cross-tenant roles, which have to exist.
     ///
     /// # Errors
-    /// `Misuse` for what [`validate`](Self::validate) finds; `Unconfigured` for a dialect whose
-    /// backend is not compiled in.
+    /// `Misuse` for what [`validate`](Self::validate) finds.
     pub fn ddl(&self, dialect: Dialect) -> Result<Vec<String>> {
+        self.missing_ddl(dialect, |_| false)
+    }
+
+    /// The statements for the declared tables that do not exist yet, as `exists` says of their
+    /// names: what a migration needs after tables were added to the schema.
+    ///
+    /// What a table lacks that exists, the doctor finds, with the statements that add it.
+    ///
+    /// # Errors
+    /// As for [`ddl`](Self::ddl).
+    pub fn missing_ddl(
+        &self,
+        dialect: Dialect,
+        exists: impl Fn(&str) -> bool,
+    ) -> Result<Vec<String>> {
         self.validate()?;
-        if dialect != Dialect::Sqlite {
-            return Err(Error::unconfigured("DDL for PostgreSQL needs the `postgres` backend"));
+        let missing: Vec<_> = self.tables().filter(|table| !exists(table.name())).collect();
+        if missing.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(self
-            .tables()
-            .flat_map(|table| table_statements(table, self.organization_kind()))
-            .collect())
+        let organizations = self.organization_kind();
+        Ok(match dialect {
+            Dialect::Postgres => postgres::statements(&missing, organizations, self.roles()),
+            Dialect::Sqlite => missing
+                .into_iter()
+                .flat_map(|table| table_statements(table, organizations))
+                .collect(),
+        })
     }
 }
 
@@ -114,7 +139,7 @@ pub(crate) fn create_table(
 }
 
 /// Declared indexes, and one for each reference that no key, unique set or index begins with.
-fn indexes(definition: &'static TableDefinition) -> Vec<IndexCreateStatement> {
+pub(super) fn wanted_indexes(definition: &'static TableDefinition) -> Vec<&'static [u16]> {
     let key: Vec<u16> = definition.key_positions().collect();
     let mut covered: Vec<&[u16]> = vec![&key];
     covered.extend(definition.uniques().iter().copied());
@@ -125,6 +150,10 @@ fn indexes(definition: &'static TableDefinition) -> Vec<IndexCreateStatement> {
         }
     }
     wanted
+}
+
+fn indexes(definition: &'static TableDefinition) -> Vec<IndexCreateStatement> {
+    wanted_indexes(definition)
         .into_iter()
         .map(|columns| {
             let mut index = with_columns(Index::create(), definition, columns);

@@ -5,32 +5,35 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ColumnType {
-    /// `bool`; SQLite: `INTEGER` 0 or 1.
+    /// `bool`; SQLite: `INTEGER` 0 or 1; PostgreSQL: `boolean`.
     Bool,
-    /// `Vec<u8>`; SQLite: `BLOB`.
+    /// `Vec<u8>`; SQLite: `BLOB`; PostgreSQL: `bytea`.
     Bytes,
-    /// `time::Date`; SQLite: `INTEGER`, the Julian day number.
+    /// `time::Date`; SQLite: `INTEGER`, the Julian day number; PostgreSQL: `date`.
     Date,
     /// `rust_decimal::Decimal` with a declared number of decimals; SQLite: `INTEGER`, the value
-    /// times ten to the scale.
+    /// times ten to the scale; PostgreSQL: `numeric(19, scale)`, checked to be in the same range.
     Decimal,
-    /// A unit enum; SQLite: `TEXT`, one of the declared variants.
+    /// A unit enum; SQLite: `TEXT`, PostgreSQL: `text COLLATE "C"`, checked to be
+    /// one of the declared variants.
     Enum(&'static [&'static str]),
-    /// `f64`, never NaN; SQLite: `REAL`.
+    /// `f64`, never NaN; SQLite: `REAL`; PostgreSQL: `double precision`.
     F64,
-    /// `i16`; SQLite: `INTEGER` in range.
+    /// `i16`; SQLite: `INTEGER` in range; PostgreSQL: `smallint`.
     I16,
-    /// `i32`; SQLite: `INTEGER` in range.
+    /// `i32`; SQLite: `INTEGER` in range; PostgreSQL: `integer`.
     I32,
-    /// `i64`; SQLite: `INTEGER`.
+    /// `i64`; SQLite: `INTEGER`; PostgreSQL: `bigint`.
     I64,
-    /// `serde_json::Value`; SQLite: `TEXT`.
+    /// `serde_json::Value`; SQLite: `TEXT`; PostgreSQL: `text COLLATE "C"`, checked to be JSON
+    /// (`jsonb` would rewrite numbers, and `json` cannot be compared).
     Json,
-    /// `String` without NUL; SQLite: `TEXT`.
+    /// `String` without NUL; SQLite: `TEXT`; PostgreSQL: `text COLLATE "C"`.
     Text,
-    /// `time::OffsetDateTime` in UTC; SQLite: `INTEGER`, microseconds since the Unix epoch.
+    /// `time::OffsetDateTime` in UTC; SQLite: `INTEGER`, microseconds since the Unix epoch;
+    /// PostgreSQL: `timestamptz`.
     Timestamp,
-    /// `Uuid`; SQLite: `BLOB` of 16 bytes.
+    /// `Uuid`; SQLite: `BLOB` of 16 bytes; PostgreSQL: `uuid`.
     Uuid,
 }
 
@@ -176,6 +179,7 @@ pub struct TableDefinition {
     references: &'static [ReferenceDefinition],
     uniques: &'static [&'static [u16]],
     indexes: &'static [&'static [u16]],
+    partitions: u16,
 }
 
 impl TableDefinition {
@@ -236,7 +240,7 @@ impl TableDefinition {
             i += 1;
         }
         assert!(keys > 0, "a table needs a key: write `key` before at least one field");
-        Self { name, tenant, columns, references: &[], uniques: &[], indexes: &[] }
+        Self { name, tenant, columns, references: &[], uniques: &[], indexes: &[], partitions: 0 }
     }
 
     /// The same table with references.
@@ -257,6 +261,16 @@ impl TableDefinition {
     #[must_use]
     pub const fn with_indexes(mut self, indexes: &'static [&'static [u16]]) -> Self {
         self.indexes = indexes;
+        self
+    }
+
+    /// The same table in `count` (2 to 1024) hash partitions by the tenant column, on PostgreSQL;
+    /// SQLite keeps one table. Does not compile for a global table.
+    #[must_use]
+    pub const fn with_partitions(mut self, count: u16) -> Self {
+        assert!(self.tenant.is_some(), "a global table has no tenant column to partition it by");
+        assert!(count >= 2 && count <= 1024, "a table has 2 to 1024 partitions");
+        self.partitions = count;
         self
     }
 
@@ -296,6 +310,12 @@ impl TableDefinition {
         self.indexes
     }
 
+    /// How many hash partitions the table has on PostgreSQL; 0 for a table that is not divided.
+    #[must_use]
+    pub const fn partitions(&self) -> u16 {
+        self.partitions
+    }
+
     pub(crate) fn column(&self, position: u16) -> Option<&'static ColumnDefinition> {
         self.columns.get(usize::from(position))
     }
@@ -312,6 +332,7 @@ impl TableDefinition {
                 && self.tenant == other.tenant
                 && self.columns == other.columns
                 && self.uniques == other.uniques
+                && self.partitions == other.partitions
                 && self.references.len() == other.references.len()
                 && self.references.iter().zip(other.references).all(|(a, b)| {
                     a.columns == b.columns

@@ -39,6 +39,7 @@
 ///   `reference line (order_id, n) => order_lines;`.
 /// - `as scale 2` gives a `Decimal` column its decimals.
 /// - `unique (a, b);` holds per organization; `index (a, b);` begins with the tenant column.
+/// - `partitions 16;` divides the table by a hash of the organization, on PostgreSQL.
 ///
 /// The fields of the row type have the visibility of the struct.
 #[macro_export]
@@ -51,7 +52,7 @@ macro_rules! tenant_table {
         $crate::__table! {
             @clauses
             { tenant { $(#[$meta])* } { $vis } $row $columns [$($sql)?] { $($fields)* } }
-            [organization_id] [] [] []
+            [organization_id] [] [] [] []
             $($clauses)*
         }
         impl $crate::table::TenantTable for $row {}
@@ -85,7 +86,7 @@ macro_rules! global_table {
         $crate::__table! {
             @clauses
             { global { $(#[$meta])* } { $vis } $row $columns [$($sql)?] { $($fields)* } }
-            [] [] [] []
+            [] [] [] [] []
             $($clauses)*
         }
         impl $crate::table::GlobalTable for $row {}
@@ -99,47 +100,57 @@ macro_rules! global_table {
 #[macro_export]
 macro_rules! __table {
     // Clauses.
-    (@clauses $head:tt [$($tenant:tt)*] $uniques:tt $indexes:tt $references:tt
+    (@clauses $head:tt [$($tenant:tt)*] $uniques:tt $indexes:tt $references:tt $partitions:tt
         tenant $name:ident; $($rest:tt)*) => {
-        $crate::__table! { @clauses $head [$name] $uniques $indexes $references $($rest)* }
+        $crate::__table! { @clauses $head [$name] $uniques $indexes $references $partitions
+            $($rest)* }
     };
-    (@clauses $head:tt [$($tenant:tt)*] $uniques:tt $indexes:tt $references:tt
+    (@clauses $head:tt [$($tenant:tt)*] $uniques:tt $indexes:tt $references:tt $partitions:tt
         tenant $name:ident = $sql:literal; $($rest:tt)*) => {
-        $crate::__table! { @clauses $head [$name = $sql] $uniques $indexes $references $($rest)* }
+        $crate::__table! { @clauses $head [$name = $sql] $uniques $indexes $references $partitions
+            $($rest)* }
     };
-    (@clauses $head:tt $tenant:tt [$($uniques:tt)*] $indexes:tt $references:tt
+    (@clauses $head:tt $tenant:tt [$($uniques:tt)*] $indexes:tt $references:tt $partitions:tt
         unique ($($column:ident),+ $(,)?); $($rest:tt)*) => {
         $crate::__table! {
-            @clauses $head $tenant [$($uniques)* ($($column)+)] $indexes $references $($rest)*
+            @clauses $head $tenant [$($uniques)* ($($column)+)] $indexes $references $partitions
+            $($rest)*
         }
     };
-    (@clauses $head:tt $tenant:tt $uniques:tt [$($indexes:tt)*] $references:tt
+    (@clauses $head:tt $tenant:tt $uniques:tt [$($indexes:tt)*] $references:tt $partitions:tt
         index ($($column:ident),+ $(,)?); $($rest:tt)*) => {
         $crate::__table! {
-            @clauses $head $tenant $uniques [$($indexes)* ($($column)+)] $references $($rest)*
+            @clauses $head $tenant $uniques [$($indexes)* ($($column)+)] $references $partitions
+            $($rest)*
         }
     };
-    (@clauses $head:tt $tenant:tt $uniques:tt $indexes:tt [$($references:tt)*]
+    (@clauses $head:tt $tenant:tt $uniques:tt $indexes:tt [$($references:tt)*] $partitions:tt
         reference $name:ident ($($column:ident),+ $(,)?) => $target:ident on delete cascade;
         $($rest:tt)*) => {
         $crate::__table! {
             @clauses $head $tenant $uniques $indexes
-            [$($references)* ($name ($($column)+) $target Cascade)] $($rest)*
+            [$($references)* ($name ($($column)+) $target Cascade)] $partitions $($rest)*
         }
     };
-    (@clauses $head:tt $tenant:tt $uniques:tt $indexes:tt [$($references:tt)*]
+    (@clauses $head:tt $tenant:tt $uniques:tt $indexes:tt [$($references:tt)*] $partitions:tt
         reference $name:ident ($($column:ident),+ $(,)?) => $target:ident $(on delete restrict)?;
         $($rest:tt)*) => {
         $crate::__table! {
             @clauses $head $tenant $uniques $indexes
-            [$($references)* ($name ($($column)+) $target Restrict)] $($rest)*
+            [$($references)* ($name ($($column)+) $target Restrict)] $partitions $($rest)*
+        }
+    };
+    (@clauses $head:tt $tenant:tt $uniques:tt $indexes:tt $references:tt []
+        partitions $count:literal; $($rest:tt)*) => {
+        $crate::__table! {
+            @clauses $head $tenant $uniques $indexes $references [$count] $($rest)*
         }
     };
     (@clauses { $kind:ident $meta:tt $vis:tt $row:ident $columns:ident $sql:tt { $($fields:tt)* } }
-        $tenant:tt $uniques:tt $indexes:tt $references:tt) => {
+        $tenant:tt $uniques:tt $indexes:tt $references:tt $partitions:tt) => {
         $crate::__table! {
             @fields
-            { $kind $meta $vis $row $columns $sql $tenant $uniques $indexes $references }
+            { $kind $meta $vis $row $columns $sql $tenant $uniques $indexes $references $partitions }
             []
             $($fields)*,
         }
@@ -226,6 +237,7 @@ macro_rules! __table {
             $kind:ident { $(#[$meta:meta])* } { $vis:vis } $row:ident $columns:ident [$($sql:literal)?]
             [$($tenant:tt)*] [$(($($unique:ident)+))*] [$(($($index:ident)+))*]
             [$(($edge:ident ($($edge_column:ident)+) $edge_target:ident $edge_delete:ident))*]
+            [$($partitions:literal)?]
         }
         [$({
             { $(#[$field_meta:meta])* } $name:ident { $ty:ty } $role:ident
@@ -300,7 +312,8 @@ macro_rules! __table {
                             ),)?)*
                         ])
                         .with_uniques(&[$(&[$($columns::$unique.position()),+]),*])
-                        .with_indexes(&[$(&[$($columns::$index.position()),+]),*]);
+                        .with_indexes(&[$(&[$($columns::$index.position()),+]),*])
+                        $(.with_partitions($partitions))?;
                 &TABLE
             }
 

@@ -45,8 +45,10 @@ mod column;
 mod ddl;
 mod definition;
 mod macros;
+pub(crate) mod postgres;
 mod row;
 mod schema;
+mod stored;
 mod value;
 
 pub use column::{
@@ -59,12 +61,17 @@ pub use definition::{
 };
 #[doc(hidden)]
 pub use macros::{plain_name, position};
+pub use postgres::PostgresRoles;
 pub use row::{RowReader, RowWriter};
 pub use schema::Schema;
 pub use value::{ColumnValue, NotNull, TextEnum};
 
+#[cfg(feature = "sqlite")]
 pub(crate) use ddl::{create_table, organization_type, storage_class, table_statements};
-pub(crate) use row::{StoreRow, Witness, read_organization};
+pub(crate) use row::{Witness, read_organization};
+pub(crate) use stored::StoreRow;
+#[cfg(feature = "postgres")]
+pub(crate) use stored::{days_to_store, micros_to_store, scaled_to_store};
 pub(crate) use value::{Codec, Value, encode_text};
 
 use crate::error::Result;

@@ -5,10 +5,11 @@ use time::{Date, OffsetDateTime};
 use uuid::Uuid;
 
 use super::Table;
-use super::definition::{ColumnDefinition, TableDefinition};
+use super::definition::{ColumnDefinition, ColumnType, TableDefinition};
+use super::stored::{Fit, Misfit, StoreRow};
 use super::value::{ColumnValue, Value};
 use crate::error::{Error, Result};
-use crate::id::{OrganizationId, OrganizationKey};
+use crate::id::OrganizationId;
 
 /// Takes the values of a row, one for each declared column in the declared order.
 #[derive(Debug)]
@@ -53,12 +54,6 @@ impl<'w> RowWriter<'w> {
         Err(Error::misuse("a row encoding writes fewer columns than its table declares")
             .at_table(self.definition.name()))
     }
-}
-
-/// A row of an enabled store.
-pub(crate) enum StoreRow {
-    #[cfg(feature = "sqlite")]
-    Sqlite(sqlx::sqlite::SqliteRow),
 }
 
 /// Gives the values of a row, in the order of the statement's columns.
@@ -139,7 +134,7 @@ impl<'r> RowReader<'r> {
                 };
             }
             let ours = match self.organization {
-                Some(organization) => self.is_organization(organization)?,
+                Some(organization) => self.row.is_organization(self.at, organization),
                 None => true,
             };
             self.at += 1;
@@ -170,6 +165,33 @@ impl<'r> RowReader<'r> {
             return Err(self.incident());
         }
         Ok(if key_is_null { Witness::Absent } else { Witness::Present })
+    }
+
+    fn is_null(&self, at: usize) -> Result<bool> {
+        self.fit(self.row.is_null(at))
+    }
+
+    fn fit<T>(&self, value: Fit<T>) -> Result<T> {
+        value.map_err(|misfit| self.misfit(misfit))
+    }
+
+    #[cold]
+    fn misfit(&self, misfit: Misfit) -> Error {
+        match misfit {
+            Misfit::Absent => Error::internal("a row has fewer columns than its statement"),
+            #[cfg(feature = "postgres")]
+            Misfit::Overflow => Error::invalid("a sum lies outside the range of 64 bits")
+                .at_table(self.table)
+                .at_column(self.column),
+            Misfit::Stored(what) => self.corrupt(what),
+        }
+    }
+
+    /// Goes on to the next column where this one could be read.
+    fn next<T>(&mut self, value: Fit<T>) -> Result<T> {
+        let value = self.fit(value)?;
+        self.at += 1;
+        Ok(value)
     }
 
     fn key_is_null(&self, definition: &'static TableDefinition) -> Result<bool> {
@@ -227,25 +249,25 @@ impl<'r> RowReader<'r> {
     }
 
     pub(crate) fn read_integer<I: TryFrom<i64>>(&mut self) -> Result<I> {
-        I::try_from(self.raw_i64()?)
-            .map_err(|_| self.corrupt("an integer out of its column's range"))
+        let integer = self.next(self.row.integer(self.at))?;
+        I::try_from(integer).map_err(|_| self.corrupt("an integer out of its column's range"))
     }
 
     pub(crate) fn read_bool(&mut self) -> Result<bool> {
-        match self.raw_i64()? {
-            0 => Ok(false),
-            1 => Ok(true),
-            _ => Err(self.corrupt("a boolean other than 0 and 1")),
-        }
+        self.next(self.row.boolean(self.at))
     }
 
     pub(crate) fn read_uuid(&mut self) -> Result<Uuid> {
-        let bytes = self.raw_bytes()?;
-        Uuid::from_slice(bytes).map_err(|_| self.corrupt("a UUID that is not 16 bytes long"))
+        self.next(self.row.uuid(self.at))
     }
 
     pub(crate) fn read_f64(&mut self) -> Result<f64> {
-        self.raw_f64()
+        self.next(self.row.float(self.at))
+    }
+
+    fn raw_text(&mut self) -> Result<&'r str> {
+        let row = self.row;
+        self.next(row.text(self.at))
     }
 
     pub(crate) fn read_text(&mut self) -> Result<String> {
@@ -253,22 +275,26 @@ impl<'r> RowReader<'r> {
     }
 
     pub(crate) fn read_bytes(&mut self) -> Result<Vec<u8>> {
-        self.raw_bytes().map(ToOwned::to_owned)
+        let row = self.row;
+        self.next(row.bytes(self.at)).map(ToOwned::to_owned)
     }
 
     pub(crate) fn read_timestamp(&mut self) -> Result<OffsetDateTime> {
-        let micros = self.raw_i64()?;
+        let micros = self.next(self.row.timestamp(self.at))?;
         OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000)
             .map_err(|_| self.corrupt("a time out of range"))
     }
 
     pub(crate) fn read_date(&mut self) -> Result<Date> {
-        let day = self.read_integer::<i32>()?;
-        Date::from_julian_day(day).map_err(|_| self.corrupt("a date out of range"))
+        let day = self.next(self.row.date(self.at))?;
+        i32::try_from(day)
+            .ok()
+            .and_then(|day| Date::from_julian_day(day).ok())
+            .ok_or_else(|| self.corrupt("a date out of range"))
     }
 
     pub(crate) fn read_decimal(&mut self, scale: u8) -> Result<Decimal> {
-        let scaled = self.raw_i64()?;
+        let scaled = self.next(self.row.decimal(self.at, scale))?;
         Decimal::try_from_i128_with_scale(i128::from(scaled), u32::from(scale))
             .map_err(|_| self.corrupt("a decimal out of range"))
     }
@@ -277,115 +303,33 @@ impl<'r> RowReader<'r> {
         let text = self.raw_text()?;
         serde_json::from_str(text).map_err(|_| self.corrupt("text that is not JSON"))
     }
-}
 
-#[cfg(feature = "sqlite")]
-impl<'r> RowReader<'r> {
-    fn sqlite(&self) -> &'r sqlx::sqlite::SqliteRow {
-        let StoreRow::Sqlite(row) = self.row;
-        row
-    }
-
-    fn is_null(&self, at: usize) -> Result<bool> {
-        use sqlx::{Row, ValueRef};
-        match self.sqlite().try_get_raw(at) {
-            Ok(raw) => Ok(raw.is_null()),
-            Err(_) => Err(Error::internal("a row has fewer columns than its statement")),
-        }
-    }
-
-    fn raw<T>(&mut self) -> Result<T>
-    where
-        T: sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
-    {
-        use sqlx::{Row, ValueRef};
-        let Ok(raw) = self.sqlite().try_get_raw(self.at) else {
-            return Err(Error::internal("a row has fewer columns than its statement"));
-        };
-        // sqlx's own check accepts several storage classes for one type, and without a check
-        // SQLite converts text that is no number to 0.
-        if raw.is_null() || *raw.type_info() != T::type_info() {
-            return Err(self.corrupt("a value of another storage class than its column declares"));
-        }
-        let value = T::decode(raw)
-            .map_err(|_| self.corrupt("a value of another form than its column declares"))?;
-        self.at += 1;
-        Ok(value)
-    }
-
-    /// The value at a place of the row, by its storage class.
-    pub(crate) fn cell(&self, at: usize) -> Result<Value> {
-        use sqlx::{Row, TypeInfo, ValueRef};
-        let Ok(raw) = self.sqlite().try_get_raw(at) else {
-            return Err(Error::internal("a row has fewer columns than its statement"));
-        };
-        if raw.is_null() {
+    /// The value of `column` at a place of the row, as it is bound again.
+    pub(crate) fn cell(&self, at: usize, column: &'static ColumnDefinition) -> Result<Value> {
+        let row = self.row;
+        if self.is_null(at)? {
             return Ok(Value::Null);
         }
-        let mut cell = RowReader { at, ..*self };
-        Ok(match raw.type_info().name() {
-            "INTEGER" => Value::I64(cell.raw_i64()?),
-            "REAL" => Value::F64(cell.raw_f64()?),
-            "TEXT" => Value::Text(cell.raw_text()?.into()),
-            _ => Value::Bytes(cell.raw_bytes()?.to_owned()),
+        Ok(match column.kind() {
+            ColumnType::Bool => Value::Bool(self.fit(row.boolean(at))?),
+            ColumnType::Bytes => Value::Bytes(self.fit(row.bytes(at))?.to_owned()),
+            ColumnType::Date => Value::Date(
+                i32::try_from(self.fit(row.date(at))?)
+                    .map_err(|_| self.corrupt("a date out of range"))?,
+            ),
+            ColumnType::Decimal => {
+                let scale = column.decimals();
+                Value::Decimal(self.fit(row.decimal(at, scale))?, scale)
+            }
+            ColumnType::Enum(_) | ColumnType::Text => Value::Text(self.fit(row.text(at))?.into()),
+            ColumnType::F64 => Value::F64(self.fit(row.float(at))?),
+            ColumnType::I16 | ColumnType::I32 | ColumnType::I64 => {
+                Value::I64(self.fit(row.integer(at))?)
+            }
+            ColumnType::Json => Value::Json(self.fit(row.text(at))?.into()),
+            ColumnType::Timestamp => Value::Timestamp(self.fit(row.timestamp(at))?),
+            ColumnType::Uuid => Value::Uuid(self.fit(row.uuid(at))?),
         })
-    }
-
-    fn raw_i64(&mut self) -> Result<i64> {
-        self.raw()
-    }
-
-    fn raw_f64(&mut self) -> Result<f64> {
-        self.raw()
-    }
-
-    fn raw_text(&mut self) -> Result<&'r str> {
-        self.raw()
-    }
-
-    fn raw_bytes(&mut self) -> Result<&'r [u8]> {
-        self.raw()
-    }
-
-    fn is_organization(&self, organization: &OrganizationId) -> Result<bool> {
-        let mut at = RowReader { row: self.row, ..*self };
-        // A tenant column of another storage class is as foreign as another value.
-        Ok(match organization.key() {
-            OrganizationKey::Uuid(id) => at.raw_bytes().is_ok_and(|bytes| bytes == id.as_bytes()),
-            OrganizationKey::Integer(id) => at.raw_i64().is_ok_and(|found| found == id),
-            OrganizationKey::Text(id) => at.raw_text().is_ok_and(|found| found == &**id),
-        })
-    }
-}
-
-#[cfg(not(feature = "sqlite"))]
-impl<'r> RowReader<'r> {
-    fn is_null(&self, _: usize) -> Result<bool> {
-        match *self.row {}
-    }
-
-    pub(crate) fn cell(&self, _: usize) -> Result<Value> {
-        match *self.row {}
-    }
-
-    fn raw_i64(&mut self) -> Result<i64> {
-        match *self.row {}
-    }
-
-    fn raw_f64(&mut self) -> Result<f64> {
-        match *self.row {}
-    }
-
-    fn raw_text(&mut self) -> Result<&'r str> {
-        match *self.row {}
-    }
-
-    fn raw_bytes(&mut self) -> Result<&'r [u8]> {
-        match *self.row {}
-    }
-
-    fn is_organization(&self, _: &OrganizationId) -> Result<bool> {
-        match *self.row {}
     }
 }
 
@@ -400,7 +344,7 @@ pub(crate) fn read_organization(
     row.column = definition.tenant_column().unwrap_or_default();
     let id = match kind {
         OrganizationKind::Uuid => OrganizationId::from_uuid(row.read_uuid()?),
-        OrganizationKind::Integer => OrganizationId::from_i64(row.raw_i64()?),
+        OrganizationKind::Integer => OrganizationId::from_i64(row.read_integer()?),
         OrganizationKind::Text => OrganizationId::from_text(row.raw_text()?),
     };
     id.map_err(|_| row.corrupt("a tenant column that is no organization"))

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::OnceLock;
 
 use super::definition::{ColumnType, OnDelete, TableDefinition};
-use super::{GlobalTable, TenantTable};
+use super::{GlobalTable, PostgresRoles, TenantTable};
 use crate::error::{Error, Result};
 use crate::id::OrganizationKind;
 
@@ -27,6 +27,7 @@ pub struct Schema {
     organizations: OrganizationKind,
     tables: Vec<RegisteredTable>,
     problems: Vec<String>,
+    roles: PostgresRoles,
 }
 
 /// One registered table and what is rendered once for it.
@@ -41,7 +42,8 @@ pub(crate) struct RegisteredTable {
     pub(crate) key: Vec<&'static super::ColumnDefinition>,
     /// The read by key, without and with a prologue in front.
     pub(crate) find_sql: [OnceLock<std::sync::Arc<str>>; 2],
-    pub(crate) insert_sql: OnceLock<std::sync::Arc<str>>,
+    /// The insert of one row, without and with a prologue in front.
+    pub(crate) insert_sql: [OnceLock<std::sync::Arc<str>>; 2],
 }
 
 impl Default for Schema {
@@ -53,13 +55,24 @@ impl Default for Schema {
 impl Schema {
     /// A schema without tables, whose organizations are UUIDs.
     pub const fn new() -> Self {
-        Self { organizations: OrganizationKind::Uuid, tables: Vec::new(), problems: Vec::new() }
+        Self {
+            organizations: OrganizationKind::Uuid,
+            tables: Vec::new(),
+            problems: Vec::new(),
+            roles: PostgresRoles::new(),
+        }
     }
 
     /// Sets the kind of [`OrganizationId`](crate::OrganizationId) that the tenant columns hold:
     /// one kind for the whole schema.
     pub const fn organizations(mut self, kind: OrganizationKind) -> Self {
         self.organizations = kind;
+        self
+    }
+
+    /// Sets the names of the roles on PostgreSQL.
+    pub fn postgres_roles(mut self, roles: PostgresRoles) -> Self {
+        self.roles = roles;
         self
     }
 
@@ -96,7 +109,7 @@ impl Schema {
             returning_list: select_list(definition, &format!("\"{name}\"")),
             key: definition.key_positions().filter_map(|at| definition.column(at)).collect(),
             find_sql: [OnceLock::new(), OnceLock::new()],
-            insert_sql: OnceLock::new(),
+            insert_sql: [OnceLock::new(), OnceLock::new()],
         });
         self
     }
@@ -107,9 +120,10 @@ impl Schema {
     /// `Misuse` with every problem: a table declared twice or under both kinds, a reference to a
     /// table that is not registered or whose key has other types, a reference from a global table
     /// to a tenant-owned one, a global table with a column named like a tenant column, cascades
-    /// from a global table, `unique` or `index` over no columns.
+    /// from a global table, `unique` or `index` over no columns, role names that are no names.
     pub fn validate(&self) -> Result<()> {
         let mut problems = self.problems.clone();
+        problems.extend(self.roles.problem());
         for table in &self.tables {
             self.check_table(table.definition, &mut problems);
         }
@@ -182,6 +196,12 @@ impl Schema {
     #[must_use]
     pub const fn organization_kind(&self) -> OrganizationKind {
         self.organizations
+    }
+
+    /// The roles on PostgreSQL.
+    #[must_use]
+    pub const fn roles(&self) -> &PostgresRoles {
+        &self.roles
     }
 
     /// The registered declarations, in the order of registration.

@@ -69,7 +69,8 @@ pub enum Value {
     Bool(bool),
     Bytes(Vec<u8>),
     Date(i32),
-    Decimal(i64),
+    /// The value times ten to the scale, and the scale.
+    Decimal(i64, u8),
     F64(f64),
     I16(i16),
     I32(i32),
@@ -113,7 +114,7 @@ impl Value {
                 | (Self::Bool(_), ColumnType::Bool)
                 | (Self::Bytes(_), ColumnType::Bytes)
                 | (Self::Date(_), ColumnType::Date)
-                | (Self::Decimal(_), ColumnType::Decimal)
+                | (Self::Decimal(..), ColumnType::Decimal)
                 | (Self::F64(_), ColumnType::F64)
                 | (Self::I16(_), ColumnType::I16)
                 | (Self::I32(_), ColumnType::I32)
@@ -130,9 +131,15 @@ impl Value {
     /// The order of two key values of one column, as the store orders them.
     pub(crate) fn key_order(&self, other: &Self) -> std::cmp::Ordering {
         match (self, other) {
-            (Self::I64(a), Self::I64(b)) => a.cmp(b),
-            (Self::Text(a), Self::Text(b)) => a.cmp(b),
+            (Self::Bool(a), Self::Bool(b)) => a.cmp(b),
             (Self::Bytes(a), Self::Bytes(b)) => a.cmp(b),
+            (Self::Date(a), Self::Date(b)) => a.cmp(b),
+            (Self::Decimal(a, _), Self::Decimal(b, _))
+            | (Self::I64(a), Self::I64(b))
+            | (Self::Timestamp(a), Self::Timestamp(b)) => a.cmp(b),
+            (Self::F64(a), Self::F64(b)) => a.total_cmp(b),
+            (Self::Json(a), Self::Json(b)) | (Self::Text(a), Self::Text(b)) => a.cmp(b),
+            (Self::Uuid(a), Self::Uuid(b)) => a.cmp(b),
             _ => std::cmp::Ordering::Equal,
         }
     }
@@ -145,7 +152,7 @@ impl std::fmt::Debug for Value {
             Self::Bool(_) => "bool",
             Self::Bytes(_) => "bytes",
             Self::Date(_) => "date",
-            Self::Decimal(_) => "decimal",
+            Self::Decimal(..) => "decimal",
             Self::F64(_) => "f64",
             Self::I16(_) => "i16",
             Self::I32(_) => "i32",
@@ -305,7 +312,7 @@ impl Codec for Decimal {
             };
         }
         match i64::try_from(scaled) {
-            Ok(scaled) => Value::Decimal(scaled),
+            Ok(scaled) => Value::Decimal(scaled, column.decimals()),
             Err(_) => Value::Refused("a decimal lies outside the range of its column"),
         }
     }

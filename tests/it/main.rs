@@ -24,4 +24,6 @@ mod leaks;
 mod opinion;
 mod oracle;
 mod plans;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod ui;

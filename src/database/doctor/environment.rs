@@ -121,7 +121,7 @@ impl EnvironmentCheck {
                  provider renew it, because child processes, dumps and logs may have it by now"
             ))
         });
-        Report::new(findings.collect(), &self.accepted, true)
+        Report::new(findings.collect(), &self.accepted, true, "environment-")
     }
 
     fn examine(&mut self, name: &[u8], value: &[u8], object: impl Fn() -> String) {

@@ -191,14 +191,22 @@ pub struct Report {
 impl Report {
     /// Sorts findings into open and accepted ones, fatal ones first. `deep` says whether the rows
     /// were examined too: an acceptance of what only rows can show is not unused before that.
-    pub(super) fn new(all: Vec<Finding>, acceptances: &[Acceptance], deep: bool) -> Self {
+    /// `store` is how the codes of the examined store begin.
+    pub(super) fn new(
+        all: Vec<Finding>,
+        acceptances: &[Acceptance],
+        deep: bool,
+        store: &str,
+    ) -> Self {
         let covered = |finding: &Finding| {
             acceptances.iter().any(|acceptance| acceptance.covers(finding.code, &finding.object))
         };
         let unused = acceptances
             .iter()
             .filter(|acceptance| {
-                let of_other_store = acceptance.code.starts_with("postgres-");
+                let of_other_store = ["postgres-", "sqlite-"]
+                    .iter()
+                    .any(|other| *other != store && acceptance.code.starts_with(other));
                 let unseen =
                     !deep && rules::NEED_ROWS.iter().any(|rule| rule.code == acceptance.code);
                 !of_other_store

@@ -1,17 +1,15 @@
 //! What only the rows can show.
 
-use sqlx::Row as _;
-use sqlx::sqlite::SqliteConnection;
+use sqlx::sqlite::{SqliteArguments, SqliteConnection};
 
 use super::catalog::{self, Table};
 use super::references;
 use super::remedies::quoted;
 use super::report::Finding;
 use super::rules;
-use crate::database::sqlite;
+use crate::database::{raw, sqlite};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::OrganizationKind;
-use crate::query::Sql;
 use crate::table::{ColumnDefinition, ColumnType, Schema, TableDefinition};
 
 /// Messages of the integrity check that are listed.
@@ -99,9 +97,9 @@ pub(super) async fn examine_file(connection: &mut SqliteConnection) -> Result<Ve
 
 async fn count(connection: &mut SqliteConnection, table: &str, condition: &str) -> Result<i64> {
     let sql = format!("SELECT count(*) FROM main.{} AS t WHERE {condition}", quoted(table));
-    let bound = sqlite::bind(Sql::Once(sql), [], None)?;
-    let row = sqlite::first(connection, bound).await.map_err(|fault| fault.into_error(None))?;
-    row.and_then(|row| row.try_get(0).ok())
+    let query = sqlite::query(raw::own(sql), SqliteArguments::default());
+    let row = sqlite::first(connection, query).await.map_err(|fault| fault.into_error(None))?;
+    row.and_then(|row| row.integer(0).ok())
         .ok_or_else(|| Error::internal("a count of the doctor has no row"))
 }
 

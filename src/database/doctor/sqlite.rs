@@ -6,17 +6,9 @@ use super::catalog::{Catalog, Settings, Table};
 use super::remedies::{self, Rebuild};
 use super::report::{Acceptance, Finding, Report};
 use super::rules::{self, Rule};
-use super::{columns, indexes, objects, references, rows};
+use super::{Examination, columns, indexes, objects, parents_first, references, rows};
 use crate::error::Result;
 use crate::table::{Schema, TableDefinition, table_statements};
-
-/// What an examination found, for whoever opens the database.
-#[derive(Debug)]
-pub(crate) struct Examination {
-    pub(crate) report: Report,
-    /// Declared tables that do not exist.
-    pub(crate) absent: Vec<&'static TableDefinition>,
-}
 
 /// Examines the database of `connection` against `schema`; `deep` examines the rows too.
 pub(crate) async fn examine(
@@ -62,7 +54,7 @@ pub(crate) async fn examine(
     if deep {
         findings.extend(rows::examine_file(connection).await?);
     }
-    Ok(Examination { report: Report::new(findings, accepted, deep), absent })
+    Ok(Examination { report: Report::new(findings, accepted, deep, "sqlite-"), absent })
 }
 
 /// A declared table on the examination couch.
@@ -148,22 +140,4 @@ impl Examined<'_> {
             })
             .collect()
     }
-}
-
-/// The declared tables, each after those that it refers to, so that remedies run in that order.
-/// Tables that refer to each other keep the order of registration.
-fn parents_first(schema: &Schema) -> Vec<&'static TableDefinition> {
-    let mut waiting: Vec<&'static TableDefinition> = schema.tables().collect();
-    let mut ordered: Vec<&'static TableDefinition> = Vec::with_capacity(waiting.len());
-    while !waiting.is_empty() {
-        let is_ready = |table: &&'static TableDefinition| {
-            table.references().iter().all(|reference| {
-                let target = reference.target().name();
-                target == table.name() || !waiting.iter().any(|other| other.name() == target)
-            })
-        };
-        let at = waiting.iter().position(is_ready).unwrap_or(0);
-        ordered.push(waiting.remove(at));
-    }
-    ordered
 }

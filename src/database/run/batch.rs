@@ -5,10 +5,12 @@ use std::sync::Arc;
 use super::reference::{Written, explain};
 use super::{Actor, Context};
 use crate::database::fault::Fault;
-use crate::database::{Database, Transaction, sqlite};
+use crate::database::statement::{self, Bound};
+use crate::database::store::{Purpose, Session};
+use crate::database::{Database, Transaction};
 use crate::error::{Error, Result};
 use crate::query::{Bind, InsertAst, MAX_BINDS, Rendered, Sink as _, Sql};
-use crate::table::{Schema, TableDefinition, Value};
+use crate::table::{StoreRow, TableDefinition, Value};
 
 /// Batches in few sizes, so that few shapes are prepared: powers of two within the store's limit.
 pub(super) fn chunks(rows: usize, width: usize) -> Vec<usize> {
@@ -24,6 +26,32 @@ pub(super) fn chunks(rows: usize, width: usize) -> Vec<usize> {
     chunks
 }
 
+/// The rows of an upsert in runs none of which proposes a row twice: PostgreSQL refuses to update a
+/// row twice in one statement, where SQLite takes the rows one after the other.
+pub(super) fn distinct_chunks(
+    ast: &InsertAst,
+    target: &[u16],
+    columns: usize,
+    width: usize,
+) -> Vec<usize> {
+    let mut sizes = Vec::new();
+    let mut seen: Vec<Vec<&Value>> = Vec::new();
+    let mut finish = |rows: usize| sizes.extend(chunks(rows, width));
+    for row in ast.values.chunks(columns.max(1)) {
+        let proposed: Vec<&Value> =
+            target.iter().filter_map(|at| row.get(usize::from(*at))).collect();
+        // A float equals others than itself in bits, and NULL nothing.
+        let alone = proposed.iter().any(|value| matches!(value, Value::F64(_)));
+        if alone || seen.contains(&proposed) {
+            finish(seen.len());
+            seen.clear();
+        }
+        seen.push(proposed);
+    }
+    finish(seen.len());
+    sizes
+}
+
 /// Rows of one insert on their way.
 pub(super) struct Batch<'a> {
     pub(super) table: &'static TableDefinition,
@@ -32,7 +60,11 @@ pub(super) struct Batch<'a> {
     pub(super) returning: bool,
 }
 
-type Each<'a> = &'a mut (dyn FnMut(sqlx::sqlite::SqliteRow) -> Result<()> + Send);
+type Each<'a> = &'a mut (dyn FnMut(StoreRow) -> Result<()> + Send);
+
+/// The savepoint before a batch, which the failure of one row goes back to: no savepoint of a
+/// transaction has this number.
+pub(super) const BEFORE_BATCH: u32 = 0;
 
 impl Batch<'_> {
     /// The values of rows `from..from + rows`.
@@ -47,7 +79,7 @@ impl Batch<'_> {
         context: Context<'_>,
         from: usize,
         rows: usize,
-    ) -> Result<sqlite::Bound> {
+    ) -> Result<Bound> {
         let plain = rows == 1 && self.ast.conflict.is_none() && !self.returning;
         let (_, registered) = context.schema.registered(self.table)?;
         let render = || {
@@ -58,13 +90,14 @@ impl Batch<'_> {
                 self.returning,
             )
         };
-        // The commonest shape is kept for the declared table; inside a transaction it has no
-        // prologue and is rendered.
-        let sql = match (plain && !context.prologue.is_empty(), registered.insert_sql.get()) {
+        // The commonest shape is kept for the declared table.
+        let [bare, walled] = &registered.insert_sql;
+        let known = if context.prologue.is_empty() { bare } else { walled };
+        let sql = match (plain, known.get()) {
             (true, Some(sql)) => Sql::Shared(Arc::clone(sql)),
             (true, None) => {
                 let sql = Arc::from(render()?);
-                Sql::Shared(Arc::clone(registered.insert_sql.get_or_init(|| sql)))
+                Sql::Shared(Arc::clone(known.get_or_init(|| sql)))
             }
             (false, _) => Sql::Once(render()?),
         };
@@ -78,24 +111,18 @@ impl Batch<'_> {
         if let Actor::Scope(_) = self.actor {
             database.second_opinion(&rendered, context.prologue)?;
         }
-        sqlite::finish(rendered)
+        statement::finish(rendered)
     }
 
     async fn explained(
         &self,
-        connection: &mut sqlx::SqliteConnection,
-        schema: &Schema,
+        session: &mut Session,
+        database: &Database,
         row: usize,
         fault: Fault,
     ) -> Error {
-        let fault = match fault {
-            Fault::Foreign(source) => {
-                let written =
-                    Written::Row(self.table, self.values(row, 1), self.ast.conflict.as_ref());
-                explain(connection, schema, self.actor, written, source).await
-            }
-            fault => fault,
-        };
+        let written = Written::Row(self.table, self.values(row, 1), self.ast.conflict.as_ref());
+        let fault = explain(session, database, self.actor, written, fault).await;
         fault.into_error(Some(self.table))
     }
 
@@ -107,17 +134,18 @@ impl Batch<'_> {
         chunks: &[usize],
         each: Each<'_>,
     ) -> Result<u64> {
-        let mut writer = database.store().write().await?;
+        if chunks.len() > 1 || self.ast.rows > 1 {
+            return self.insert_global_batch(database, context, chunks, each).await;
+        }
+        let organization = self.actor.organization();
+        let mut session = database.store().session(organization, Purpose::Write).await?;
         if let Actor::Scope(scope) = self.actor {
             scope.check()?;
         }
-        if chunks.len() > 1 || self.ast.rows > 1 {
-            return self.insert_global_batch(database, context, chunks, &mut writer, each).await;
-        }
         let bound = self.bound(database, context, 0, 1)?;
-        match sqlite::run(writer.connection(), bound, each).await {
-            Ok(affected) => Ok(affected),
-            Err(fault) => Err(self.explained(writer.connection(), context.schema, 0, fault).await),
+        match session.run(bound, each).await {
+            Ok(affected) => session.commit().await.map(|()| affected),
+            Err(fault) => Err(self.explained(&mut session, database, 0, fault).await),
         }
     }
 
@@ -127,30 +155,40 @@ impl Batch<'_> {
         database: &Database,
         context: Context<'_>,
         chunks: &[usize],
-        writer: &mut sqlite::WriterGuard,
         each: Each<'_>,
     ) -> Result<u64> {
-        sqlite::begin(writer, None).await?;
-        let affected =
-            self.insert_chunks(database, context, chunks, writer.connection(), each).await?;
-        sqlite::commit(writer).await?;
+        let mut session = database.store().session(None, Purpose::Batch).await?;
+        let affected = self.insert_chunks(database, context, chunks, &mut session, each).await?;
+        session.commit().await?;
         Ok(affected)
     }
 
+    /// `begun` where the transaction was begun for this batch.
     pub(super) async fn insert_in(
         &self,
         transaction: &mut Transaction,
+        begun: bool,
         chunks: &[usize],
         each: Each<'_>,
     ) -> Result<u64> {
         let database = transaction.database().clone();
         let context = Context {
+            store: database.store(),
             schema: database.schema(),
             prologue: "",
             organization: self.actor.organization(),
             judged: database.judges(),
         };
-        self.insert_chunks(&database, context, chunks, transaction.connection(), each).await
+        let session = transaction.session();
+        let guarded = !begun && self.ast.rows > 1 && !session.undoes_statements();
+        if guarded {
+            session.savepoint("SAVEPOINT", BEFORE_BATCH).await?;
+        }
+        let affected = self.insert_chunks(&database, context, chunks, session, each).await?;
+        if guarded {
+            session.savepoint("RELEASE", BEFORE_BATCH).await?;
+        }
+        Ok(affected)
     }
 
     async fn insert_chunks(
@@ -158,7 +196,7 @@ impl Batch<'_> {
         database: &Database,
         context: Context<'_>,
         chunks: &[usize],
-        connection: &mut sqlx::SqliteConnection,
+        session: &mut Session,
         each: Each<'_>,
     ) -> Result<u64> {
         let context = Context { prologue: "", ..context };
@@ -166,12 +204,12 @@ impl Batch<'_> {
         let mut affected = 0;
         for rows in chunks {
             let bound = self.bound(database, context, from, *rows)?;
-            match sqlite::run(connection, bound, &mut *each).await {
+            match session.run(bound, &mut *each).await {
                 Ok(written) => affected += written,
                 Err(Fault::Decode(error)) => return Err(error),
                 Err(fault) => {
                     return Err(self
-                        .offender(database, context, connection, (from, *rows), fault)
+                        .offender(database, context, session, (from, *rows), fault)
                         .await);
                 }
             }
@@ -180,26 +218,36 @@ impl Batch<'_> {
         Ok(affected)
     }
 
-    /// Which row of a failed chunk is at fault: the store undid the chunk, so its rows go in one
-    /// by one until the same thing happens again.
+    /// Which row of a failed chunk is at fault: the chunk is undone, by the store or by going back
+    /// to the savepoint, and its rows go in one by one until the same thing happens again.
     async fn offender(
         &self,
         database: &Database,
         context: Context<'_>,
-        connection: &mut sqlx::SqliteConnection,
+        session: &mut Session,
         (from, rows): (usize, usize),
         fault: Fault,
     ) -> Error {
         if !self.ast.batch {
-            return self.explained(connection, context.schema, from, fault).await;
+            return self.explained(session, database, from, fault).await;
         }
-        for row in from..from + rows {
+        if self.ast.rows == 1 {
+            return self.explained(session, database, 0, fault).await.at_row(0);
+        }
+        let mut first = from;
+        if !session.undoes_statements() {
+            if session.savepoint("ROLLBACK TO", BEFORE_BATCH).await.is_err() {
+                return fault.into_error(Some(self.table));
+            }
+            first = 0;
+        }
+        for row in first..from + rows {
             let bound = match self.bound(database, context, row, 1) {
                 Ok(bound) => bound,
                 Err(error) => return error.at_row(row),
             };
-            if let Err(fault) = sqlite::run(connection, bound, |_| Ok(())).await {
-                return self.explained(connection, context.schema, row, fault).await.at_row(row);
+            if let Err(fault) = session.run(bound, |_| Ok(())).await {
+                return self.explained(session, database, row, fault).await.at_row(row);
             }
         }
         fault.into_error(Some(self.table))

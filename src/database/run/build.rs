@@ -3,19 +3,19 @@
 use super::batch::Batch;
 use super::read::find;
 use super::{Actor, Binder, Run};
-use crate::database::{Database, sqlite};
+use crate::database::{Database, statement};
 use crate::error::Result;
 use crate::query::{
     Arguments, Find, Insert, Output, Prepared, PreparedUpdate, Reach, Rendered, Select, Sink as _,
     Sources, Update,
 };
 use crate::scope::TenantScope;
-use crate::table::{Dialect, Table, TenantTable};
+use crate::table::{Table, TenantTable};
 
 /// Renders and binds a statement exactly as a run does, and lets it go.
 fn built(rendered: Rendered<Binder>) -> Result<usize> {
     let count = rendered.binds.count();
-    let bound = sqlite::finish(rendered)?;
+    let bound = statement::finish(rendered)?;
     drop(std::hint::black_box(bound));
     Ok(count)
 }
@@ -72,7 +72,7 @@ impl<O, A> Prepared<O, A> {
         let run = Run::Database(db);
         let context = run.read_context(Actor::Scope(scope));
         built(self.rendered(
-            Dialect::Sqlite,
+            context.dialect(),
             context.schema,
             context.prologue,
             arguments,
@@ -94,7 +94,7 @@ impl<T: TenantTable, A> PreparedUpdate<T, A> {
         let run = Run::Database(db);
         let context = run.write_context(Actor::Scope(scope));
         built(self.rendered(
-            Dialect::Sqlite,
+            context.dialect(),
             context.schema,
             context.prologue,
             arguments,

@@ -10,8 +10,9 @@ mod write;
 
 use futures_util::TryStreamExt as _;
 
-use super::fault::{Fault, Faulty, reduce};
-use super::sqlite::{self, Binder, Reader};
+use super::fault::{Fault, Faulty};
+use super::statement::{self, Binder, Bound};
+use super::store::{Purpose, Session, Store};
 use super::{Database, Transaction};
 use crate::error::{Error, Result};
 use crate::id::OrganizationId;
@@ -23,7 +24,7 @@ pub use stream::RowStream;
 
 pub(crate) use write::{delete, update};
 
-use batch::{Batch, chunks};
+use batch::{Batch, chunks, distinct_chunks};
 use reference::{Written, explain};
 
 /// Where a statement runs: `&Database`, or `&mut Transaction` (`&mut *tx` for one that is
@@ -117,6 +118,7 @@ impl Access {
 /// What a statement is rendered with.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Context<'a> {
+    pub(crate) store: &'a Store,
     pub(crate) schema: &'a Schema,
     pub(crate) prologue: &'static str,
     pub(crate) organization: Option<&'a OrganizationId>,
@@ -126,18 +128,43 @@ pub(crate) struct Context<'a> {
 
 impl<'a> Context<'a> {
     pub(crate) fn binder(&self) -> Binder {
-        Binder::new(self.organization, self.judged)
+        Binder::new(self.store, self.organization, self.judged)
+    }
+
+    pub(crate) const fn dialect(&self) -> Dialect {
+        self.store.dialect()
     }
 
     pub(crate) fn renderer(&self, reach: Reach<'a>) -> Renderer<'a, Binder> {
         let mut binder = self.binder();
         binder.reserve(8);
-        Renderer::new(Dialect::Sqlite, self.schema, reach, self.prologue, binder)
+        Renderer::new(self.dialect(), self.schema, reach, self.prologue, binder)
     }
 
     /// Of statements whose values are bound apart from them.
     pub(crate) fn shape(&self, reach: Reach<'a>) -> Renderer<'a, Placeholders> {
-        Renderer::new(Dialect::Sqlite, self.schema, reach, self.prologue, Placeholders::default())
+        Renderer::new(self.dialect(), self.schema, reach, self.prologue, Placeholders::default())
+    }
+}
+
+/// A session for one read: its own, or the transaction's.
+enum Lease<'t> {
+    Borrowed(&'t mut Session),
+    Own(Session),
+}
+
+impl Lease<'_> {
+    const fn session(&mut self) -> &mut Session {
+        match self {
+            Self::Borrowed(session) => session,
+            Self::Own(session) => session,
+        }
+    }
+
+    fn release<T>(mut self, outcome: &Faulty<T>) {
+        if let Self::Own(session) = &mut self {
+            session.release(outcome);
+        }
     }
 }
 
@@ -186,31 +213,29 @@ impl<'e> Run<'e> {
         self.database().require_table(table)
     }
 
-    /// Reads that the shadow views cover begin by saying whose rows they show.
-    fn read_context<'c>(&'c self, actor: Actor<'c>) -> Context<'c> {
+    /// Statements outside a transaction begin by saying whose rows they touch, where the session
+    /// does not say it.
+    fn context<'c>(&'c self, actor: Actor<'c>, purpose: Purpose) -> Context<'c> {
         let database = self.database();
-        let shadowed = matches!((self, actor), (Self::Database(_), Actor::Scope(_)))
-            && database.store().read_wall
-            && database.store().has_readers();
+        let prologue = match (self, actor) {
+            (Self::Database(_), Actor::Scope(_)) => database.store().prologue(purpose),
+            _ => "",
+        };
         Context {
+            store: database.store(),
             schema: database.schema(),
-            prologue: if shadowed { sqlite::SET_SCOPE } else { "" },
+            prologue,
             organization: actor.organization(),
             judged: database.judges(),
         }
     }
 
-    /// Writes outside a transaction begin by saying whose rows they touch.
+    fn read_context<'c>(&'c self, actor: Actor<'c>) -> Context<'c> {
+        self.context(actor, Purpose::Read)
+    }
+
     fn write_context<'c>(&'c self, actor: Actor<'c>) -> Context<'c> {
-        let database = self.database();
-        let walled = matches!((self, actor), (Self::Database(_), Actor::Scope(_)))
-            && database.store().write_wall;
-        Context {
-            schema: database.schema(),
-            prologue: if walled { sqlite::SET_SCOPE } else { "" },
-            organization: actor.organization(),
-            judged: database.judges(),
-        }
+        self.context(actor, Purpose::Write)
     }
 
     fn judged(
@@ -218,26 +243,32 @@ impl<'e> Run<'e> {
         rendered: Rendered<Binder>,
         context: Context<'_>,
         actor: Actor<'_>,
-    ) -> Result<sqlite::Bound> {
+    ) -> Result<Bound> {
         if let Actor::Scope(_) = actor {
             self.database().second_opinion(&rendered, context.prologue)?;
         }
-        sqlite::finish(rendered)
+        statement::finish(rendered)
     }
 
-    async fn reader(&mut self, actor: Actor<'_>) -> Result<Reader<'_>> {
+    /// Where a read runs.
+    async fn reader(&mut self, actor: Actor<'_>, purpose: Purpose) -> Result<Lease<'_>> {
         match self {
             Self::Database(database) => {
-                let exclusive = matches!(actor, Actor::Accepted) && database.store().read_wall;
-                let reader = database.store().read(exclusive).await?;
+                let session = database.store().session(actor.organization(), purpose).await?;
                 if let Actor::Scope(scope) = actor {
                     // The wait for a connection can be long.
                     scope.check()?;
                 }
-                Ok(reader)
+                Ok(Lease::Own(session))
             }
-            Self::Transaction(transaction) => Ok(Reader::Borrowed(transaction.connection())),
+            Self::Transaction(transaction) => Ok(Lease::Borrowed(transaction.session())),
         }
+    }
+
+    /// How long the caller of one read waits.
+    fn patience(&self) -> Option<std::time::Duration> {
+        let database = self.database();
+        database.store().patience(database.settings())
     }
 
     /// A statement did what it was asked to.
@@ -283,11 +314,10 @@ impl<'e> Run<'e> {
         self.admit(actor, Access::Read, table).await?;
         let context = self.read_context(actor);
         let bound = self.judged(render(context)?, context, actor)?;
-        let timeout = self.database().settings().statement_timeout;
-        let mut reader = self.reader(actor).await?;
+        let timeout = self.patience();
+        let mut reader = self.reader(actor, Purpose::Read).await?;
         let mut values = Vec::new();
-        let rows = sqlite::run(reader.connection(), bound, |row| {
-            let row = StoreRow::Sqlite(row);
+        let rows = reader.session().run(bound, |row: StoreRow| {
             values.push(decode(&mut RowReader::new(&row, actor.organization()))?);
             Ok(())
         });
@@ -313,13 +343,12 @@ impl<'e> Run<'e> {
         self.admit(actor, Access::Read, table).await?;
         let context = self.read_context(actor);
         let bound = self.judged(render(context)?, context, actor)?;
-        let timeout = self.database().settings().statement_timeout;
-        let mut reader = self.reader(actor).await?;
-        let outcome = in_time(timeout, sqlite::first(reader.connection(), bound)).await;
+        let timeout = self.patience();
+        let mut reader = self.reader(actor, Purpose::Read).await?;
+        let outcome = in_time(timeout, reader.session().first(bound)).await;
         reader.release(&outcome);
         let decoded = outcome.and_then(|row| {
             row.map(|row| {
-                let row = StoreRow::Sqlite(row);
                 decode(&mut RowReader::new(&row, actor.organization())).map_err(Fault::Decode)
             })
             .transpose()
@@ -350,14 +379,13 @@ impl<'e> Run<'e> {
             self.landed();
             let mut outcome = Ok(());
             {
-                let mut reader = self.reader(actor).await?;
-                let mut rows = sqlite::stream(reader.connection(), bound);
+                let mut reader = self.reader(actor, Purpose::Stream).await?;
+                let mut rows = reader.session().stream(bound);
                 loop {
-                    let step = rows.try_next().await.map_err(|error| reduce(&error));
+                    let step = rows.try_next().await;
                     let decoded = step.and_then(|row| {
                         row.map(|row| {
                             scope.check()?;
-                            let row = StoreRow::Sqlite(row);
                             decode(&mut RowReader::new(&row, actor.organization()))
                         })
                         .transpose()
@@ -389,47 +417,40 @@ impl<'e> Run<'e> {
         mut decode: impl FnMut(&mut RowReader<'_>) -> Result<T> + Send,
     ) -> Result<(u64, Vec<T>)> {
         self.admit(actor, Access::Write, table).await?;
-        let context = self.write_context(actor);
+        // Rows that are read back are checked before the write is kept.
+        let purpose = if returning { Purpose::Transaction } else { Purpose::Write };
+        let context = self.context(actor, purpose);
         let bound = self.judged(render(context)?, context, actor)?;
         let mut rows = Vec::new();
-        let mut each = |row| {
-            let row = StoreRow::Sqlite(row);
+        let mut each = |row: StoreRow| {
             rows.push(decode(&mut RowReader::new(&row, actor.organization()))?);
             Ok(())
         };
         let outcome = match &mut self {
             Self::Database(database) => {
-                let mut writer = database.store().write().await?;
+                let mut session = database.store().session(actor.organization(), purpose).await?;
                 if let Actor::Scope(scope) = actor {
                     scope.check()?;
                 }
-                // Rows that are read back are checked before the write is kept.
-                if returning {
-                    sqlite::begin(&mut writer, actor.organization()).await?;
-                }
-                let outcome = match sqlite::run(writer.connection(), bound, &mut each).await {
-                    Err(Fault::Foreign(source)) => {
-                        Err(explain(writer.connection(), database.schema(), actor, written, source)
-                            .await)
-                    }
-                    outcome => outcome,
+                let outcome = match session.run(bound, &mut each).await {
+                    Err(fault) => Err(explain(&mut session, database, actor, written, fault).await),
+                    Ok(affected) => Ok(affected),
                 };
                 match outcome {
-                    Ok(_) if returning => sqlite::commit(&mut writer).await?,
-                    // Where this fails too, the guard repeats it.
-                    Err(_) if returning => drop(sqlite::rollback(&mut writer).await),
-                    _ => {}
+                    Ok(_) => session.commit().await?,
+                    // Where this fails too, the dropped session repeats it.
+                    Err(_) => drop(session.rollback().await),
                 }
                 outcome
             }
             Self::Transaction(transaction) => {
-                match sqlite::run(transaction.connection(), bound, &mut each).await {
-                    Err(Fault::Foreign(source)) => {
+                match transaction.session().run(bound, &mut each).await {
+                    Err(fault) => {
                         let database = transaction.database().clone();
-                        let connection = transaction.connection();
-                        Err(explain(connection, database.schema(), actor, written, source).await)
+                        let session = transaction.session();
+                        Err(explain(session, &database, actor, written, fault).await)
                     }
-                    outcome => outcome,
+                    Ok(affected) => Ok(affected),
                 }
             }
         };
@@ -459,17 +480,21 @@ impl<'e> Run<'e> {
             return Err(Error::invalid("a batch has no rows").at_table(table.name()));
         }
         let mut rows = Vec::new();
-        let mut each = |row| {
-            let row = StoreRow::Sqlite(row);
+        let mut each = |row: StoreRow| {
             rows.push(decode(&mut RowReader::new(&row, actor.organization()))?);
             Ok(())
         };
         let width = table.columns().len() + usize::from(actor.organization().is_some());
-        let chunks = chunks(ast.rows, width);
+        let chunks = match (&ast.conflict, self.database().store().dialect()) {
+            (Some(conflict), Dialect::Postgres) if !conflict.update.is_empty() => {
+                distinct_chunks(&ast, &conflict.target, table.columns().len(), width)
+            }
+            _ => chunks(ast.rows, width),
+        };
         let batch = Batch { table, ast: &ast, actor, returning };
         let outcome: Result<u64> = match (&mut self, actor) {
             (Self::Transaction(transaction), _) => {
-                match batch.insert_in(transaction, &chunks, &mut each).await {
+                match batch.insert_in(transaction, false, &chunks, &mut each).await {
                     Ok(affected) => Ok(affected),
                     Err(error) => {
                         let error = self.failed(actor, table, Fault::Decode(error)).await;
@@ -479,8 +504,8 @@ impl<'e> Run<'e> {
             }
             // Rows that are read back are checked before the insert is kept.
             (Self::Database(database), Actor::Scope(scope)) if ast.batch || returning => {
-                let mut transaction = database.begin(scope).await?;
-                match batch.insert_in(&mut transaction, &chunks, &mut each).await {
+                let mut transaction = Transaction::begin(database, scope, Purpose::Batch).await?;
+                match batch.insert_in(&mut transaction, true, &chunks, &mut each).await {
                     Ok(affected) => transaction.commit().await.map(|()| affected),
                     Err(error) => {
                         transaction.rollback().await?;

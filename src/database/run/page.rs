@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use uuid::Uuid;
 
 use super::read::require_transaction;
 use super::{Actor, Executor, Run};
@@ -12,7 +13,7 @@ use crate::query::{
     SelectAst, Sources, add_filter, order_terms,
 };
 use crate::scope::TenantScope;
-use crate::table::{Dialect, TableDefinition, Value};
+use crate::table::{ColumnDefinition, ColumnType, TableDefinition, Value};
 
 /// What a page cursor is sealed for.
 const CURSOR: &str = "tenantry/cursor/1";
@@ -41,8 +42,10 @@ impl<S: Sources> Paged<'_, S> {
                     let value = S::read(row)?;
                     read += 1;
                     if read == wanted {
-                        last =
-                            columns.iter().map(|(.., at)| row.cell(*at)).collect::<Result<_>>()?;
+                        last = columns
+                            .iter()
+                            .map(|of| row.cell(of.at, of.column))
+                            .collect::<Result<_>>()?;
                     }
                     Ok(value)
                 },
@@ -58,10 +61,18 @@ impl<S: Sources> Paged<'_, S> {
     }
 }
 
+/// A column of the order, and its place in the row.
+struct PageColumn {
+    reference: ColumnRef,
+    column: &'static ColumnDefinition,
+    descending: bool,
+    at: usize,
+}
+
 /// Where a page begins, and what its cursor is bound to.
 struct Bounds {
     keys: KeyRing,
-    columns: Vec<(ColumnRef, bool, usize)>,
+    columns: Vec<PageColumn>,
     bound_to: Vec<u8>,
 }
 
@@ -87,17 +98,21 @@ impl Bounds {
         let terms = order_terms(ast, None)?;
         let columns = page_columns(ast, &terms)?;
         let schema = run.database().schema();
-        let shape = Renderer::new(Dialect::Sqlite, schema, Reach::Scope(scope), "", Vec::new())
-            .select(ast, Output::Rows)?;
+        let shape = Renderer::new(
+            run.database().store().dialect(),
+            schema,
+            Reach::Scope(scope),
+            "",
+            Vec::new(),
+        )
+        .select(ast, Output::Rows)?;
         let mut bound_to = scope.organization().encoded().into_bytes();
         bound_to.push(0);
         bound_to.extend_from_slice(shape.sql.as_str().as_bytes());
         if let Some(cursor) = cursor {
-            let values = open_cursor(&keys, &bound_to, cursor, columns.len())?;
-            let boundary = columns
-                .iter()
-                .zip(values)
-                .map(|((column, descending, _), value)| (*column, *descending, value));
+            let values = open_cursor(&keys, &bound_to, cursor, &columns)?;
+            let boundary =
+                columns.iter().zip(values).map(|(of, value)| (of.reference, of.descending, value));
             add_filter(&mut ast.filter, Predicate::After(boundary.collect()));
         }
         ast.limit = Some(u64::from(rows) + 1);
@@ -105,8 +120,7 @@ impl Bounds {
     }
 }
 
-/// The columns of an order, with their direction and their place in the row.
-fn page_columns(ast: &SelectAst, terms: &[OrderTerm]) -> Result<Vec<(ColumnRef, bool, usize)>> {
+fn page_columns(ast: &SelectAst, terms: &[OrderTerm]) -> Result<Vec<PageColumn>> {
     let tables: Vec<_> = ast.tables().collect();
     terms
         .iter()
@@ -122,8 +136,11 @@ fn page_columns(ast: &SelectAst, terms: &[OrderTerm]) -> Result<Vec<(ColumnRef, 
             let at = before
                 + usize::from(column.table.tenant_column().is_some())
                 + usize::from(column.position);
-            let index = u8::try_from(occurrence).ok();
-            Ok((ColumnRef { occurrence: index, ..column }, term.descending, at))
+            let Some(definition) = column.definition() else {
+                return Err(Error::misuse("a column is not of its table"));
+            };
+            let reference = ColumnRef { occurrence: u8::try_from(occurrence).ok(), ..column };
+            Ok(PageColumn { reference, column: definition, descending: term.descending, at })
         })
         .collect()
 }
@@ -145,10 +162,15 @@ fn seal_cursor(keys: &KeyRing, bound_to: &[u8], values: &[Value]) -> Result<Curs
     let values: Vec<CursorValue> = values
         .iter()
         .map(|value| match value {
-            Value::I64(value) => CursorValue::Integer(*value),
+            Value::Bool(value) => CursorValue::Integer(i64::from(*value)),
+            Value::Date(value) => CursorValue::Integer(i64::from(*value)),
+            Value::Decimal(value, _) | Value::I64(value) | Value::Timestamp(value) => {
+                CursorValue::Integer(*value)
+            }
             Value::F64(value) => CursorValue::Real(value.to_bits()),
-            Value::Text(value) => CursorValue::Text(value.to_string()),
+            Value::Json(value) | Value::Text(value) => CursorValue::Text(value.to_string()),
             Value::Bytes(value) => CursorValue::Blob(value.clone()),
+            Value::Uuid(value) => CursorValue::Blob(value.as_bytes().to_vec()),
             _ => CursorValue::Null,
         })
         .collect();
@@ -165,23 +187,36 @@ fn open_cursor(
     keys: &KeyRing,
     bound_to: &[u8],
     cursor: &Cursor,
-    columns: usize,
+    columns: &[PageColumn],
 ) -> Result<Vec<Value>> {
-    let values = URL_SAFE_NO_PAD
+    URL_SAFE_NO_PAD
         .decode(&cursor.0)
         .ok()
         .and_then(|sealed| keys.open(CURSOR, bound_to, &sealed).ok())
         .and_then(|text| serde_json::from_slice::<Vec<CursorValue>>(&text).ok())
-        .filter(|values| values.len() == columns)
-        .ok_or_else(|| Error::invalid("the cursor does not belong to this page"))?;
-    Ok(values
-        .into_iter()
-        .map(|value| match value {
-            CursorValue::Null => Value::Null,
-            CursorValue::Integer(value) => Value::I64(value),
-            CursorValue::Real(bits) => Value::F64(f64::from_bits(bits)),
-            CursorValue::Text(text) => Value::Text(text.into()),
-            CursorValue::Blob(bytes) => Value::Bytes(bytes),
+        .filter(|values| values.len() == columns.len())
+        .and_then(|values| {
+            values.into_iter().zip(columns).map(|(value, of)| value.of(of.column)).collect()
         })
-        .collect())
+        .ok_or_else(|| Error::invalid("the cursor does not belong to this page"))
+}
+
+impl CursorValue {
+    /// The value as its column is bound.
+    fn of(self, column: &ColumnDefinition) -> Option<Value> {
+        Some(match (self, column.kind()) {
+            (Self::Null, _) => Value::Null,
+            (Self::Integer(value), kind) => match kind {
+                ColumnType::Bool => Value::Bool(value != 0),
+                ColumnType::Date => Value::Date(i32::try_from(value).ok()?),
+                ColumnType::Decimal => Value::Decimal(value, column.decimals()),
+                ColumnType::Timestamp => Value::Timestamp(value),
+                _ => Value::I64(value),
+            },
+            (Self::Real(bits), _) => Value::F64(f64::from_bits(bits)),
+            (Self::Text(text), _) => Value::Text(text.into()),
+            (Self::Blob(bytes), ColumnType::Uuid) => Value::Uuid(Uuid::from_slice(&bytes).ok()?),
+            (Self::Blob(bytes), _) => Value::Bytes(bytes),
+        })
+    }
 }

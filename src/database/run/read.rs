@@ -9,7 +9,7 @@ use crate::query::{
     Reach, Rendered, Select, SelectAst, Sink as _, Sources, Sql,
 };
 use crate::scope::TenantScope;
-use crate::table::{Dialect, RowReader, Table, TableDefinition};
+use crate::table::{RowReader, Table, TableDefinition};
 
 /// The first row of an ordered read is a read of one row.
 fn first_of(mut ast: SelectAst) -> SelectAst {
@@ -209,7 +209,7 @@ impl<O: Send, A: Send + Sync> Prepared<O, A> {
             self.base(),
             |context| {
                 self.rendered(
-                    Dialect::Sqlite,
+                    context.dialect(),
                     context.schema,
                     context.prologue,
                     arguments,
@@ -238,7 +238,7 @@ impl<O: Send, A: Send + Sync> Prepared<O, A> {
             self.base(),
             |context| {
                 self.rendered(
-                    Dialect::Sqlite,
+                    context.dialect(),
                     context.schema,
                     context.prologue,
                     arguments,

@@ -2,12 +2,13 @@
 
 use super::Actor;
 use crate::database::fault::{Fault, Faulty, StoreError};
-use crate::database::sqlite;
+use crate::database::store::Session;
+use crate::database::{Database, statement};
 use crate::error::Error;
 use crate::query::{
     Bind, ColumnRef, Conflict, Op, Output, Predicate, Reach, Renderer, SelectAst, Sql, Term,
 };
-use crate::table::{ColumnDefinition, Dialect, Schema, TableDefinition, Value};
+use crate::table::{ColumnDefinition, ReferenceDefinition, TableDefinition, Value};
 
 /// What a write wanted, to explain a broken reference.
 #[derive(Debug, Clone, Copy)]
@@ -38,11 +39,56 @@ impl<'a> Written<'a> {
     }
 }
 
+/// What a write that failed broke: of a reference, whether the row is referred to or refers to one
+/// that is missing.
+pub(super) async fn explain(
+    session: &mut Session,
+    database: &Database,
+    actor: Actor<'_>,
+    written: Written<'_>,
+    fault: Fault,
+) -> Fault {
+    match fault {
+        Fault::Foreign(source) => search(session, database, actor, written, source).await,
+        Fault::Reference { table, columns, source } => named(&table, &columns, written, source),
+        fault => fault,
+    }
+}
+
+/// A constraint names the table that refers and its columns. Where they are the ones that were
+/// written, the row that they refer to is missing; otherwise the written row is referred to.
+fn named(child: &str, columns: &[String], written: Written<'_>, source: StoreError) -> Fault {
+    let (Written::Row(table, ..) | Written::Set(table, _)) = written else {
+        return Fault::Foreign(source);
+    };
+    let inserted = matches!(written, Written::Row(..));
+    // A constraint that is newer than the names that were read is told by its table alone.
+    let broken = table.references().iter().filter(|reference| {
+        let mut names = reference_columns(table, reference);
+        columns.is_empty() || names.all(|name| columns.iter().any(|column| column == name))
+    });
+    let suspects: Vec<String> = broken
+        .filter(|reference| reference.columns().iter().any(|at| written.sets(*at)))
+        .map(|reference| reference_columns(table, reference).collect::<Vec<_>>().join(", "))
+        .collect();
+    if suspects.is_empty() || (child != table.name() && !(inserted && columns.is_empty())) {
+        return Fault::Foreign(source);
+    }
+    missing_parent(table, suspects.join(", "), source)
+}
+
+fn reference_columns(
+    table: &'static TableDefinition,
+    reference: &'static ReferenceDefinition,
+) -> impl Iterator<Item = &'static str> {
+    reference.columns().iter().filter_map(|at| table.column(*at)).map(ColumnDefinition::name)
+}
+
 /// SQLite names nothing in a broken reference, so the parents are looked up in the scope, on the
 /// same connection and before anyone else writes.
-pub(super) async fn explain(
-    connection: &mut sqlx::SqliteConnection,
-    schema: &Schema,
+async fn search(
+    session: &mut Session,
+    database: &Database,
     actor: Actor<'_>,
     written: Written<'_>,
     source: StoreError,
@@ -51,7 +97,7 @@ pub(super) async fn explain(
         Written::Row(table, ..) | Written::Set(table, _) => table,
         Written::Deleted => return Fault::Foreign(source),
     };
-    let updated = match updated_row(connection, schema, actor, written).await {
+    let updated = match updated_row(session, database, actor, written).await {
         Ok(updated) => updated,
         Err(fault) => return fault,
     };
@@ -82,7 +128,7 @@ pub(super) async fn explain(
         match values {
             Some(values) if values.iter().any(|value| **value == Value::Null) => {}
             Some(values) => {
-                match parent_exists(connection, schema, actor, reference.target(), &values).await {
+                match parent_exists(session, database, actor, reference.target(), &values).await {
                     Ok(true) => {}
                     Ok(false) => return missing_parent(table, names, source),
                     Err(fault) => return fault,
@@ -99,8 +145,8 @@ pub(super) async fn explain(
 
 /// What an upsert does where it meets a row: its conflict clause, if that row exists.
 async fn updated_row<'w>(
-    connection: &mut sqlx::SqliteConnection,
-    schema: &Schema,
+    session: &mut Session,
+    database: &Database,
     actor: Actor<'_>,
     written: Written<'w>,
 ) -> Faulty<Option<&'w Conflict>> {
@@ -112,10 +158,11 @@ async fn updated_row<'w>(
         Some(Predicate::Compare(column, Op::Eq, Term::Value(value)))
     });
     ast.filter = Some(Predicate::All(target.collect()));
-    let rendered = Renderer::new(Dialect::Sqlite, schema, actor.reach(), "", Vec::new())
+    let store = database.store();
+    let rendered = Renderer::new(store.dialect(), database.schema(), actor.reach(), "", Vec::new())
         .select(&ast, Output::Rows)?;
-    let bound = sqlite::bind(rendered.sql, rendered.binds, actor.organization())?;
-    Ok(sqlite::first(connection, bound).await?.map(|_| conflict))
+    let bound = statement::bind(store, rendered.sql, rendered.binds, actor.organization())?;
+    Ok(session.first(bound).await?.map(|_| conflict))
 }
 
 fn missing_parent(table: &'static TableDefinition, columns: String, source: StoreError) -> Fault {
@@ -128,19 +175,21 @@ fn missing_parent(table: &'static TableDefinition, columns: String, source: Stor
 }
 
 async fn parent_exists(
-    connection: &mut sqlx::SqliteConnection,
-    schema: &Schema,
+    session: &mut Session,
+    database: &Database,
     actor: Actor<'_>,
     parent: &'static TableDefinition,
     key: &[&Value],
 ) -> Faulty<bool> {
     let reach = if parent.tenant_column().is_some() { actor.reach() } else { Reach::Across };
-    let sql = Renderer::new(Dialect::Sqlite, schema, reach, "", Vec::new()).find(parent)?;
+    let store = database.store();
+    let sql =
+        Renderer::new(store.dialect(), database.schema(), reach, "", Vec::new()).find(parent)?;
     let mut binds = Vec::with_capacity(key.len() + 1);
     if parent.tenant_column().is_some() {
         binds.push(Bind::Organization);
     }
     binds.extend(key.iter().map(|value| Bind::Value((*value).clone())));
-    let bound = sqlite::bind(Sql::Once(sql), binds, actor.organization())?;
-    Ok(sqlite::first(connection, bound).await?.is_some())
+    let bound = statement::bind(store, Sql::Once(sql), binds, actor.organization())?;
+    Ok(session.first(bound).await?.is_some())
 }

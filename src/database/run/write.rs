@@ -8,7 +8,7 @@ use crate::query::{
     Sources, Update, UpdateAst,
 };
 use crate::scope::TenantScope;
-use crate::table::{Dialect, RowReader, Table, TenantTable, Value};
+use crate::table::{ColumnDefinition, RowReader, Table, TenantTable, Value};
 
 const fn no_rows(_: &mut RowReader<'_>) -> Result<()> {
     Ok(())
@@ -71,8 +71,11 @@ fn keyed<T: Table>(row: &mut RowReader<'_>) -> Result<(Vec<Value>, T)> {
     let value = <T as Sources>::read(row)?;
     let table = T::definition();
     let first = usize::from(table.tenant_column().is_some());
-    let key =
-        table.key_positions().map(|at| row.cell(first + usize::from(at))).collect::<Result<_>>()?;
+    let key = table
+        .key_positions()
+        .filter_map(|at| table.column(at).map(|column| (first + usize::from(at), column)))
+        .map(|(at, column): (usize, &'static ColumnDefinition)| row.cell(at, column))
+        .collect::<Result<_>>()?;
     Ok((key, value))
 }
 
@@ -238,7 +241,7 @@ impl<T: TenantTable, A: Send + Sync> PreparedUpdate<T, A> {
                 (Written::Set(table, &self.ast().set), false),
                 |context| {
                     self.rendered(
-                        Dialect::Sqlite,
+                        context.dialect(),
                         context.schema,
                         context.prologue,
                         arguments,
@@ -272,7 +275,7 @@ impl<T: TenantTable, A: Send + Sync> PreparedDelete<T, A> {
                 (Written::Deleted, false),
                 |context| {
                     self.rendered(
-                        Dialect::Sqlite,
+                        context.dialect(),
                         context.schema,
                         context.prologue,
                         arguments,

@@ -1,11 +1,11 @@
 //! What is read: selects, their outputs, groups and orders.
 
 use sqlparser::ast::{
-    Distinct, Expr, GroupByExpr, JoinConstraint, JoinOperator, LimitClause, OrderByKind, Query,
-    Select, SelectItem, TableFactor,
+    Distinct, Expr, GroupByExpr, JoinConstraint, JoinOperator, LimitClause, LockClause,
+    OrderByKind, Query, Select, SelectItem, TableFactor,
 };
 
-use super::{Clause, Judge, Output, Relation, Verdict, select};
+use super::{Clause, Judge, Output, Relation, Source, Verdict, select};
 use crate::table::Dialect;
 
 impl Judge<'_> {
@@ -53,11 +53,22 @@ impl Judge<'_> {
         self.restriction(&base, clause, select.selection.as_ref())?;
         self.groups(select)?;
         self.order(query)?;
-        if !query.locks.is_empty() && output == Output::Rows && self.dialect == Dialect::Postgres {
-            self.words("FOR UPDATE")?;
+        if output == Output::Rows && self.dialect == Dialect::Postgres {
+            query.locks.iter().try_for_each(|lock| self.lock(lock))?;
         }
         self.frames.pop();
         Ok(())
+    }
+
+    /// `FOR UPDATE OF` a tenant-owned table of this select.
+    fn lock(&mut self, lock: &LockClause) -> Verdict {
+        let of = lock.of.as_ref().map(ToString::to_string).unwrap_or_default();
+        let owned = |source: &Source| source.alias == of && source.tenant.is_some();
+        if !self.frames.last().is_some_and(|frame| frame.iter().any(owned)) {
+            return Err("a lock is not of a tenant-owned table of this select".to_owned());
+        }
+        self.words("FOR UPDATE OF")?;
+        self.claim(&of)
     }
 
     fn output(&mut self, item: &SelectItem, output: Output) -> Verdict {

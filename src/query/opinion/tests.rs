@@ -597,8 +597,8 @@ fn order_limit_and_lock() {
         ),
         &[0],
     );
-    accepts_in(Postgres, &after_find(r#" ORDER BY t0."id" LIMIT ? FOR UPDATE"#), &[0]);
-    refuses_in(Sqlite, &after_find(" FOR UPDATE"), "");
+    accepts_in(Postgres, &after_find(r#" ORDER BY t0."id" LIMIT ? FOR UPDATE OF t0"#), &[0]);
+    refuses_in(Sqlite, &after_find(" FOR UPDATE OF t0"), "");
     for rest in [
         " LIMIT 1",
         " LIMIT ?, ?",
@@ -607,7 +607,10 @@ fn order_limit_and_lock() {
         " LIMIT (SELECT 1)",
         " FOR SHARE",
         " FOR UPDATE SKIP LOCKED",
-        " FOR UPDATE OF t0",
+        " FOR UPDATE",
+        " FOR UPDATE OF t1",
+        " FOR UPDATE OF t0 NOWAIT",
+        " FOR SHARE OF t0",
         r#" ORDER BY "id""#,
         r#" ORDER BY t0."organization_id""#,
         r#" ORDER BY t0."a" = ?"#,

@@ -145,9 +145,23 @@ impl<B: Sink> Renderer<'_, B> {
             self.bind(Bind::Value(Value::I64(1)));
         }
         if ast.for_update && self.dialect == Dialect::Postgres {
-            self.sql.push_str(" FOR UPDATE");
+            self.locks(ast, &frame);
         }
         Ok(frame)
+    }
+
+    /// PostgreSQL locks no row that an outer join may lack, and the application's role none of a
+    /// global table, which it only reads.
+    fn locks(&mut self, ast: &SelectAst, frame: &Frame) {
+        for (index, table) in ast.tables().enumerate() {
+            let outer = index
+                .checked_sub(1)
+                .and_then(|at| ast.joins.get(at))
+                .is_some_and(|join| join.link.is_outer());
+            if !outer && table.tenant_column().is_some() {
+                let _ = write!(self.sql, " FOR UPDATE OF t{}", frame.first + index_u16(index));
+            }
+        }
     }
 
     pub(super) fn select_conditions(

@@ -18,6 +18,7 @@ async fn a_url_that_names_no_database_is_unconfigured() {
     for url in [
         String::new(),
         "world.db".into(),
+        #[cfg(not(feature = "postgres"))]
         "postgres://localhost/x".into(),
         "mysql://localhost/x".into(),
         "sqlite".into(),

@@ -1,0 +1,508 @@
+//! Key, columns, unique sets, indexes and references of a declared table.
+
+use super::catalog::{Column, ForeignKey, Index, quoted};
+use super::{Table, rules};
+use crate::database::doctor::report::{Finding, Severity};
+use crate::table::postgres::{
+    add_reference, column_line, column_type, constraint_name, create_index, create_wall, indexes,
+    organization_check, organization_type, reference_name,
+};
+use crate::table::{ColumnDefinition, ColumnType, OnDelete, TableDefinition};
+
+pub(super) fn examine(table: &mut Table<'_, '_>) {
+    match table.definition.tenant_column() {
+        Some(tenant) => tenant_column(table, tenant),
+        None => global_columns(table),
+    }
+    columns(table);
+    key(table);
+    uniques(table);
+    plain_indexes(table);
+    references(table);
+}
+
+fn tenant_column(table: &mut Table<'_, '_>, tenant: &'static str) {
+    let (relation, kind) = (table.relation, table.doctor.schema.organization_kind());
+    let roles = table.doctor.schema.roles().clone();
+    let (name, object) = (quoted(table.name()), table.at(tenant));
+    let column_name = quoted(tenant);
+    let alter = |what: &str| format!("ALTER TABLE {name} ALTER COLUMN {column_name} {what}");
+    let Some(column) = relation.column(tenant) else {
+        let advice = "every row has to be given to an organization: add the column, fill it, then run the doctor again";
+        return table.find(&rules::PG_TENANT_COLUMN_ABSENT, object, advice, Vec::new());
+    };
+    if column.generated {
+        let remedy = vec![alter("DROP EXPRESSION")];
+        table.find(
+            &rules::PG_TENANT_GENERATED,
+            object.as_str(),
+            "the tenant column is generated",
+            remedy,
+        );
+    }
+    if !column.not_null {
+        let advice =
+            "give every row an organization first: the remedy stops at a row that has none";
+        table.find(
+            &rules::PG_TENANT_NULLABLE,
+            object.as_str(),
+            advice,
+            vec![alter("SET NOT NULL")],
+        );
+    }
+    if let Some(default) = &column.default {
+        let advice = format!("the tenant column has the default {default}");
+        table.find(&rules::PG_TENANT_DEFAULT, object.as_str(), advice, vec![alter("DROP DEFAULT")]);
+    }
+    let wanted = organization_type(kind);
+    let declared = wanted.split(" COLLATE").next().unwrap_or(wanted);
+    // A policy that reads the column stands in the way of another type.
+    let retype = || {
+        let wall = crate::table::postgres::WALL;
+        vec![
+            format!("DROP POLICY IF EXISTS {} ON {name}", quoted(wall)),
+            alter(&format!("TYPE {wanted} USING {column_name}::{declared}")),
+            create_wall(table.definition.name(), tenant, kind, &roles),
+        ]
+    };
+    let retype = retype();
+    if column.declared != declared {
+        let advice = format!(
+            "the tenant column is `{}`, the schema needs `{declared}`; run the remedy in one transaction",
+            column.declared
+        );
+        table.find(&rules::PG_TENANT_TYPE, object.as_str(), advice, retype);
+    } else if !column.deterministic || !column.bytewise {
+        let severity = if column.deterministic { Severity::Warning } else { Severity::Fatal };
+        let finding = Finding::new(&rules::PG_TENANT_COLLATION, object.as_str())
+            .with_severity(severity)
+            .with_advice(
+                "the tenant column does not compare bytewise; run the remedy in one transaction",
+            )
+            .with_remedy(retype);
+        table.doctor.findings.push(finding);
+    }
+    if !column.checked {
+        let constraint = constraint_name(table.definition, &[tenant], "check");
+        let check = organization_check(tenant, kind);
+        let remedy = vec![
+            format!("ALTER TABLE {name} DROP CONSTRAINT IF EXISTS {}", quoted(&constraint)),
+            format!("ALTER TABLE {name} ADD CONSTRAINT {} CHECK ({check})", quoted(&constraint)),
+        ];
+        let advice = "no CHECK looks at the tenant column";
+        table.find(&rules::PG_TENANT_UNCHECKED, object, advice, remedy);
+    }
+}
+
+fn global_columns(table: &mut Table<'_, '_>) {
+    for column in &table.relation.columns {
+        if table.doctor.names_a_tenant(&column.name) {
+            let object = table.at(&column.name);
+            let advice = "declare the table with `tenant_table!`, or give the column another name if it does not say whose the row is";
+            table.find(&rules::PG_GLOBAL_WITH_TENANT_COLUMN, object, advice, Vec::new());
+        }
+    }
+}
+
+fn columns(table: &mut Table<'_, '_>) {
+    let (definition, relation) = (table.definition, table.relation);
+    let name = quoted(definition.name());
+    for declared in definition.columns() {
+        let object = table.at(declared.name());
+        match relation.column(declared.name()) {
+            Some(found) => column(table, declared, found),
+            None => {
+                let remedy = vec![format!(
+                    "ALTER TABLE {name} ADD COLUMN {}",
+                    column_line(definition, declared)
+                )];
+                let advice = "the column does not exist; one that takes no NULL needs a value for the present rows first";
+                table.find(&rules::COLUMN_ABSENT, object, advice, remedy);
+            }
+        }
+    }
+    for column in &relation.columns {
+        let is_declared =
+            definition.columns().iter().any(|declared| declared.name() == column.name)
+                || definition.tenant_column() == Some(column.name.as_str());
+        let has_value = column.default.is_some() || column.identity || column.generated;
+        if !is_declared && column.not_null && !has_value {
+            let remedy = vec![format!(
+                "ALTER TABLE {name} ALTER COLUMN {} DROP NOT NULL",
+                quoted(&column.name)
+            )];
+            let advice = "declare the column, or give it a default";
+            table.find(&rules::COLUMN_REQUIRED, table.at(&column.name), advice, remedy);
+        }
+    }
+}
+
+fn column(table: &mut Table<'_, '_>, declared: &'static ColumnDefinition, found: &Column) {
+    let (name, object) = (quoted(table.name()), table.at(declared.name()));
+    let column_name = quoted(declared.name());
+    let alter = |what: &str| format!("ALTER TABLE {name} ALTER COLUMN {column_name} {what}");
+    if found.generated {
+        let remedy = vec![alter("DROP EXPRESSION")];
+        return table.find(&rules::COLUMN_GENERATED, object, "the column is generated", remedy);
+    }
+    let counts = found.identity
+        || found.default.as_deref().is_some_and(|default| default.contains("nextval("));
+    if declared.is_key() && counts && table.definition.tenant_column().is_some() {
+        let what = if found.identity { "DROP IDENTITY" } else { "DROP DEFAULT" };
+        let advice =
+            "one sequence numbers the rows of all organizations; keys come from the application";
+        table.find(&rules::PG_SHARED_SEQUENCE, object.as_str(), advice, vec![alter(what)]);
+    }
+    let wanted = column_type(declared);
+    if !stores(declared, &found.declared) {
+        let from = if found.declared == "timestamp without time zone" {
+            format!("{column_name} AT TIME ZONE 'UTC'")
+        } else {
+            format!("{column_name}::{}", wanted.split(" COLLATE").next().unwrap_or(&wanted))
+        };
+        let advice =
+            format!("the column is `{}`, the declaration stores `{wanted}`", found.declared);
+        let remedy = vec![alter(&format!("TYPE {wanted} USING {from}"))];
+        table.find(&rules::COLUMN_STORAGE, object.as_str(), advice, remedy);
+    } else if !found.bytewise {
+        let advice = "the column has another collation than \"C\"";
+        let remedy = vec![alter(&format!("TYPE {wanted}"))];
+        table.find(&rules::PG_COLUMN_COLLATION, object.as_str(), advice, remedy);
+    }
+    match (found.not_null, declared.is_nullable()) {
+        (false, false) => {
+            let advice = "the column takes NULL and the declaration does not: make the field an `Option`, or fill the rows";
+            table.find(&rules::COLUMN_NULLABILITY, object, advice, vec![alter("SET NOT NULL")]);
+        }
+        (true, true) => {
+            let advice = "the column takes no NULL and the declaration does: make the field no `Option`, or let the column take it";
+            table.find(&rules::COLUMN_NULLABILITY, object, advice, vec![alter("DROP NOT NULL")]);
+        }
+        _ => {}
+    }
+}
+
+/// Whether a type holds the declared values, in the declared order.
+fn stores(declared: &ColumnDefinition, found: &str) -> bool {
+    let wanted = column_type(declared);
+    let wanted = wanted.split(" COLLATE").next().unwrap_or(&wanted);
+    match declared.kind() {
+        ColumnType::Decimal => {
+            found.starts_with("numeric(") && found.ends_with(&format!(",{})", declared.decimals()))
+        }
+        ColumnType::Enum(_) | ColumnType::Text => {
+            found == wanted || found.starts_with("character varying")
+        }
+        _ => found == wanted,
+    }
+}
+
+/// The tenant column, where there is one, before the columns at these positions.
+fn with_tenant(definition: &'static TableDefinition, positions: &[u16]) -> Vec<&'static str> {
+    let columns = positions.iter().filter_map(|at| definition.column(*at));
+    definition.tenant_column().into_iter().chain(columns.map(ColumnDefinition::name)).collect()
+}
+
+fn same_set<A: AsRef<str>>(found: &[A], wanted: &[&str]) -> bool {
+    found.len() == wanted.len()
+        && wanted.iter().all(|name| found.iter().any(|f| f.as_ref() == *name))
+}
+
+fn begins_with(index: &Index, name: &str) -> bool {
+    index.columns.first().is_some_and(|first| first == name)
+}
+
+fn key(table: &mut Table<'_, '_>) {
+    let (definition, relation, name) = (table.definition, table.relation, table.name());
+    let declared = with_tenant(definition, &definition.key_positions().collect::<Vec<_>>());
+    let list: Vec<String> = declared.iter().map(|column| quoted(column)).collect();
+    let constraint = constraint_name(definition, &[], "pkey");
+    let mut remedy: Vec<String> = relation
+        .primary()
+        .map(|primary| {
+            format!(
+                "ALTER TABLE {} DROP CONSTRAINT {} CASCADE",
+                quoted(name),
+                quoted(&primary.name)
+            )
+        })
+        .into_iter()
+        .collect();
+    remedy.push(format!(
+        "ALTER TABLE {} ADD CONSTRAINT {} PRIMARY KEY ({})",
+        quoted(name),
+        quoted(&constraint),
+        list.join(", ")
+    ));
+    // CASCADE took the references to the old key along.
+    for other in table.doctor.schema.tables() {
+        for (at, reference) in other.references().iter().enumerate() {
+            if reference.target().name() == name && relation.primary().is_some() {
+                remedy.extend(renew_reference(other, at));
+            }
+        }
+    }
+    let says = |primary: &Index| {
+        format!(
+            "the primary key is ({}), declared is ({})",
+            primary.columns.join(", "),
+            declared.join(", ")
+        )
+    };
+    match (relation.primary(), definition.tenant_column()) {
+        (None, _) => {
+            table.find(&rules::PG_KEY_ABSENT, name, "the table has no primary key", remedy);
+        }
+        (Some(primary), Some(tenant)) if !begins_with(primary, tenant) => {
+            table.find(&rules::PG_KEY_NOT_PER_ORGANIZATION, name, says(primary), remedy);
+        }
+        (Some(primary), _) if !same_set(&primary.columns, &declared) => {
+            table.find(&rules::PG_KEY_DIFFERS, name, says(primary), remedy);
+        }
+        _ => {}
+    }
+}
+
+fn drop_index(table: &Table<'_, '_>, index: &Index) -> String {
+    if index.constraint {
+        format!(
+            "ALTER TABLE {} DROP CONSTRAINT {} CASCADE",
+            quoted(table.name()),
+            quoted(&index.name)
+        )
+    } else {
+        format!("DROP INDEX {}.{}", quoted(&table.relation.namespace), quoted(&index.name))
+    }
+}
+
+fn uniques(table: &mut Table<'_, '_>) {
+    let (definition, relation) = (table.definition, table.relation);
+    let wanted: Vec<Vec<&str>> =
+        definition.uniques().iter().map(|columns| with_tenant(definition, columns)).collect();
+    let add = |columns: &[&str]| {
+        let parts: Vec<&str> = columns
+            .iter()
+            .copied()
+            .filter(|column| definition.tenant_column() != Some(column))
+            .collect();
+        let list: Vec<String> = columns.iter().map(|column| quoted(column)).collect();
+        format!(
+            "ALTER TABLE {} ADD CONSTRAINT {} UNIQUE ({})",
+            quoted(definition.name()),
+            quoted(&constraint_name(definition, &parts, "key")),
+            list.join(", ")
+        )
+    };
+    for index in relation.indexes.iter().filter(|index| index.unique && !index.primary) {
+        let object = table.under(&index.name);
+        let drop = drop_index(table, index);
+        match definition.tenant_column() {
+            Some(tenant) if !index.columns.iter().any(|column| column == tenant) => {
+                let mut remedy = vec![drop];
+                let columns: Vec<&str> = std::iter::once(tenant)
+                    .chain(index.columns.iter().map(String::as_str))
+                    .collect();
+                if !index.partial && !index.columns.iter().any(String::is_empty) {
+                    remedy.push(add(&columns));
+                }
+                let advice =
+                    format!("({}) is unique over all organizations", index.columns.join(", "));
+                table.find(&rules::PG_UNIQUE_NOT_PER_ORGANIZATION, object, advice, remedy);
+            }
+            _ if !wanted.iter().any(|columns| same_set(&index.columns, columns)) => {
+                let advice =
+                    format!("({}) is unique and no declaration says so", index.columns.join(", "));
+                table.find(&rules::UNIQUE_UNDECLARED, object, advice, vec![drop]);
+            }
+            _ => {}
+        }
+    }
+    for columns in wanted {
+        let exists = relation.indexes.iter().any(|index| {
+            index.unique && index.valid && !index.partial && same_set(&index.columns, &columns)
+        });
+        if !exists {
+            let object = table.name();
+            let advice =
+                format!("({}) is not unique: tell doubled rows apart first", columns.join(", "));
+            table.find(&rules::UNIQUE_ABSENT, object, advice, vec![add(&columns)]);
+        }
+    }
+}
+
+fn plain_indexes(table: &mut Table<'_, '_>) {
+    let (definition, relation) = (table.definition, table.relation);
+    for columns in indexes(definition) {
+        let wanted = with_tenant(definition, columns);
+        let exists = relation.indexes.iter().any(|index| {
+            index.valid
+                && !index.partial
+                && index.columns.len() >= wanted.len()
+                && index.columns.iter().zip(&wanted).all(|(found, wanted)| found == wanted)
+        });
+        if !exists {
+            let advice = format!("no index begins with ({})", wanted.join(", "));
+            let remedy = vec![create_index(definition, columns)];
+            table.find(&rules::INDEX_ABSENT, table.name(), advice, remedy);
+        }
+    }
+    let Some(tenant) = definition.tenant_column() else { return };
+    for index in &relation.indexes {
+        if !index.unique && !begins_with(index, tenant) && index.leaky.is_empty() {
+            let object = table.under(&index.name);
+            let advice = "make it anew with the tenant column in front";
+            let remedy = vec![drop_index(table, index)];
+            table.find(&rules::PG_INDEX_NOT_PER_ORGANIZATION, object, advice, remedy);
+        }
+        if !index.leaky.is_empty() {
+            let advice = format!(
+                "not leakproof: {}; the chapter on PostgreSQL says what to do about it",
+                index.leaky.iter().take(3).cloned().collect::<Vec<_>>().join(", ")
+            );
+            let remedy = if index.unique { Vec::new() } else { vec![drop_index(table, index)] };
+            table.find(&rules::PG_INDEX_NOT_LEAKPROOF, table.under(&index.name), advice, remedy);
+        }
+    }
+}
+
+/// Drops the foreign key of a declared reference and builds it as declared.
+fn renew_reference(definition: &'static TableDefinition, at: usize) -> [String; 2] {
+    [
+        format!(
+            "ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}",
+            quoted(definition.name()),
+            quoted(&reference_name(definition, at))
+        ),
+        add_reference(definition, at),
+    ]
+}
+
+/// What every remedy that builds a foreign key needs.
+const SEES_ALL: &str = "run the remedy as a superuser: the owner does not see the rows that forced row-level security hides, and would find every foreign key fulfilled";
+
+fn references(table: &mut Table<'_, '_>) {
+    let (definition, relation) = (table.definition, table.relation);
+    let catalog = table.doctor.catalog;
+    let mut met = vec![false; definition.references().len()];
+    for found in &relation.references {
+        let target = catalog.target(found);
+        let declared = definition.references().iter().position(|reference| {
+            let columns = with_tenant_of(definition, reference.target(), reference.columns());
+            target.is_some_and(|target| target.visible && target.name == reference.target().name())
+                && same_set(&found.ours, &columns)
+        });
+        match declared {
+            Some(at) => {
+                if let Some(met) = met.get_mut(at) {
+                    *met = true;
+                }
+                declared_reference(table, at, found);
+            }
+            None => undeclared_reference(table, found),
+        }
+    }
+    for (at, _) in met.iter().enumerate().filter(|(_, met)| !**met) {
+        let object = table.under(&reference_name(definition, at));
+        let finding = Finding::new(&rules::REFERENCE_ABSENT, object)
+            .with_advice(
+                "the foreign key does not exist: correct the rows that refer to nothing first",
+            )
+            .with_caution(SEES_ALL)
+            .with_remedy(renew_reference(definition, at).into());
+        table.doctor.findings.push(finding);
+    }
+}
+
+fn with_tenant_of(
+    definition: &'static TableDefinition,
+    target: &'static TableDefinition,
+    columns: &[u16],
+) -> Vec<&'static str> {
+    let all = with_tenant(definition, columns);
+    match (definition.tenant_column(), target.tenant_column()) {
+        (Some(_), None) => all.into_iter().skip(1).collect(),
+        _ => all,
+    }
+}
+
+fn overwrites_tenant(table: &Table<'_, '_>, found: &ForeignKey) -> bool {
+    let tenant = table.definition.tenant_column();
+    matches!(found.on_delete.as_str(), "n" | "d")
+        && found.overwrites.iter().any(|column| tenant == Some(column))
+        || matches!(found.on_update.as_str(), "n" | "d")
+            && found.ours.iter().any(|column| tenant == Some(column))
+}
+
+fn declared_reference(table: &mut Table<'_, '_>, at: usize, found: &ForeignKey) {
+    let definition = table.definition;
+    let Some(reference) = definition.references().get(at) else { return };
+    let object = table.under(&found.name);
+    let mut remedy = vec![drop_reference(table, found)];
+    remedy.extend(renew_reference(definition, at));
+    let acts = match reference.on_delete() {
+        OnDelete::Cascade => found.on_delete == "c",
+        OnDelete::Restrict => matches!(found.on_delete.as_str(), "a" | "r"),
+    } && matches!(found.on_update.as_str(), "a" | "r");
+    let mut find = |rule, advice: &str| {
+        let finding = Finding::new(rule, object.as_str())
+            .with_advice(advice)
+            .with_caution(SEES_ALL)
+            .with_remedy(remedy.clone());
+        table.doctor.findings.push(finding);
+    };
+    if matches!(found.on_delete.as_str(), "n" | "d")
+        && found.overwrites.iter().any(|column| definition.tenant_column() == Some(column))
+    {
+        find(&rules::PG_REFERENCE_NULLS_TENANT, "the action overwrites the tenant column");
+    } else if !acts {
+        find(
+            &rules::PG_REFERENCE_ACTION,
+            "the foreign key has another action than the declaration",
+        );
+    }
+    if found.deferred {
+        find(&rules::PG_REFERENCE_DEFERRED, "the foreign key is INITIALLY DEFERRED");
+    }
+    if !found.validated {
+        find(&rules::PG_REFERENCE_UNVALIDATED, "the foreign key is NOT VALID");
+    }
+}
+
+fn undeclared_reference(table: &mut Table<'_, '_>, found: &ForeignKey) {
+    let definition = table.definition;
+    let target = table.doctor.catalog.target(found);
+    let target_tenant = target
+        .and_then(|target| table.doctor.declared(target))
+        .and_then(TableDefinition::tenant_column);
+    let pairs_tenants = found.ours.iter().zip(&found.theirs).any(|(ours, theirs)| {
+        definition.tenant_column() == Some(ours) && target_tenant == Some(theirs)
+    });
+    let object = table.under(&found.name);
+    let drop = drop_reference(table, found);
+    if overwrites_tenant(table, found) {
+        let advice = "the action overwrites the tenant column";
+        table.find(&rules::PG_REFERENCE_NULLS_TENANT, object, advice, vec![drop]);
+    } else if target_tenant.is_some() && !pairs_tenants {
+        let mut remedy = vec![drop];
+        let at = definition.references().iter().position(|reference| {
+            target.is_some_and(|target| target.name == reference.target().name())
+        });
+        remedy.extend(at.into_iter().flat_map(|at| renew_reference(definition, at)));
+        let finding = Finding::new(&rules::PG_REFERENCE_NOT_PER_ORGANIZATION, object)
+            .with_advice("the foreign key does not carry the organization")
+            .with_caution(SEES_ALL)
+            .with_remedy(remedy);
+        table.doctor.findings.push(finding);
+    } else {
+        let advice = "declare the reference, or drop the foreign key";
+        table.find(&rules::REFERENCE_UNDECLARED, object, advice, vec![drop]);
+    }
+}
+
+fn drop_reference(table: &Table<'_, '_>, found: &ForeignKey) -> String {
+    format!(
+        "ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}",
+        quoted(table.name()),
+        quoted(&found.name)
+    )
+}

@@ -1,0 +1,151 @@
+//! Row-level security and the privileges of a declared table.
+
+use super::catalog::{Policy, quoted};
+use super::policy::{Verdict, judge};
+use super::{Table, rules};
+use crate::database::doctor::rules::Rule;
+use crate::table::postgres::{
+    ACROSS, BASE, WALL, create_base, create_wall, force_row_security, grants,
+};
+
+pub(super) fn examine(table: &mut Table<'_, '_>) {
+    let (relation, name) = (table.relation, table.name());
+    let roles = table.doctor.schema.roles().clone();
+    if table.doctor.is_bound() {
+        if relation.owned {
+            table.find(
+                &rules::PG_ROLE_OWNS,
+                name,
+                format!("the table belongs to `{}`", relation.owner),
+                vec![format!(
+                    "ALTER TABLE {} OWNER TO {}",
+                    relation.sql(),
+                    quoted(roles.owner_name())
+                )],
+            );
+        }
+        privileges(table);
+    }
+    let Some(tenant) = table.definition.tenant_column() else { return };
+    let force = || vec![force_row_security(name)];
+    if !relation.row_security {
+        table.find(&rules::PG_SECURITY_OFF, name, "row-level security is off", force());
+    } else if !relation.forced {
+        let advice = "row-level security does not bind the owner";
+        table.find(&rules::PG_SECURITY_NOT_FORCED, name, advice, force());
+    }
+    let applying: Vec<&Policy> = relation.policies.iter().filter(|policy| policy.applies).collect();
+    let restrictive = |policy: &&&Policy| !policy.permissive && policy.all;
+    let mut worst: Option<Defect> = None;
+    // Restrictive policies all hold: the best one is the wall.
+    for policy in applying.iter().filter(restrictive) {
+        let defect = defect(policy, tenant);
+        match (&worst, defect) {
+            (_, None) => {
+                worst = None;
+                break;
+            }
+            (Some(known), Some(found)) if known.rank <= found.rank => {}
+            (_, Some(found)) => worst = Some(found),
+        }
+    }
+    let kind = table.doctor.schema.organization_kind();
+    let build = create_wall(name, tenant, kind, &roles);
+    let drop =
+        |policy: &str| format!("DROP POLICY IF EXISTS {} ON {}", quoted(policy), quoted(name));
+    if let Some(Defect { rule, policy, .. }) = worst {
+        let object = table.under(&policy);
+        let mut remedy = vec![drop(&policy)];
+        if policy != WALL {
+            remedy.push(drop(WALL));
+        }
+        remedy.push(build);
+        let advice = "the remedy replaces the policy; run it in one transaction";
+        table.find(rule, object, advice, remedy);
+    } else if !applying.iter().any(|policy| restrictive(&policy)) {
+        let walls = |policy: &&&Policy| {
+            policy.permissive
+                && policy.using.as_deref().is_some_and(|text| judge(text, tenant) == Verdict::Sound)
+        };
+        let advice = "the remedy makes the wall";
+        match applying.iter().find(walls).map(|policy| policy.name.clone()) {
+            Some(policy) => {
+                let remedy =
+                    vec![drop(&policy), drop(WALL), drop(BASE), build, create_base(name, &roles)];
+                table.find(&rules::PG_POLICY_PERMISSIVE, table.under(&policy), advice, remedy);
+            }
+            None => {
+                table.find(&rules::PG_POLICY_ABSENT, name, advice, vec![drop(WALL), build]);
+            }
+        }
+    }
+    if !applying.iter().any(|policy| policy.permissive && policy.all) {
+        let remedy = vec![drop(BASE), create_base(name, &roles)];
+        table.find(&rules::PG_BASE_ABSENT, name, "no permissive policy is for the role", remedy);
+    }
+    for policy in &applying {
+        let known = [BASE, ACROSS].contains(&policy.name.as_str());
+        let is_wall =
+            policy.using.as_deref().is_some_and(|text| judge(text, tenant) == Verdict::Sound);
+        if policy.permissive && !known && !is_wall {
+            let object = table.under(&policy.name);
+            let advice = "a permissive policy that no declaration names applies to the role";
+            table.find(&rules::PG_POLICY_EXTRA, object, advice, vec![drop(&policy.name)]);
+        }
+    }
+}
+
+struct Defect {
+    rank: u8,
+    rule: &'static Rule,
+    policy: String,
+}
+
+/// What keeps a restrictive policy from being the wall.
+fn defect(policy: &Policy, tenant: &str) -> Option<Defect> {
+    let using = policy.using.as_deref().map_or(Verdict::FailsOpen, |text| judge(text, tenant));
+    let check = policy.check.as_deref().map(|text| judge(text, tenant));
+    let (rank, rule) = match (using, check) {
+        (Verdict::FailsOpen, _) | (_, Some(Verdict::FailsOpen)) => (4, &rules::PG_POLICY_FAIL_OPEN),
+        (Verdict::Unreadable, _) | (_, Some(Verdict::Unreadable)) => {
+            (3, &rules::PG_POLICY_UNREADABLE)
+        }
+        (Verdict::Converts, _) | (_, Some(Verdict::Converts)) => (2, &rules::PG_POLICY_CONVERTS),
+        (_, None) => (1, &rules::PG_POLICY_WITHOUT_CHECK),
+        (Verdict::PerRow, _) | (_, Some(Verdict::PerRow)) => (1, &rules::PG_POLICY_PER_ROW),
+        (Verdict::Sound, Some(Verdict::Sound)) => return None,
+    };
+    Some(Defect { rank, rule, policy: policy.name.clone() })
+}
+
+fn privileges(table: &mut Table<'_, '_>) {
+    let (relation, name) = (table.relation, table.name());
+    let remedy = grants(table.definition, table.doctor.schema.roles());
+    let held = |wanted: &[&str]| -> Vec<&str> {
+        let held = relation.privileges.iter().map(String::as_str);
+        held.filter(|privilege| wanted.contains(privilege)).collect()
+    };
+    // What comes of owning the table is named above.
+    if !relation.owned {
+        let excess = held(&["TRUNCATE", "REFERENCES", "TRIGGER"]);
+        if !excess.is_empty() {
+            let advice = format!("the role holds {}", excess.join(", "));
+            table.find(&rules::PG_GRANT, name, advice, remedy.clone());
+        }
+        let writes = held(&["INSERT", "UPDATE", "DELETE"]);
+        if table.definition.tenant_column().is_none() && !writes.is_empty() {
+            let advice = format!("the role holds {} on a global table", writes.join(", "));
+            table.find(&rules::PG_GLOBAL_WRITABLE, name, advice, remedy.clone());
+        }
+    }
+    let needed: &[&str] = match table.definition.tenant_column() {
+        Some(_) => &["SELECT", "INSERT", "UPDATE", "DELETE"],
+        None => &["SELECT"],
+    };
+    let missing: Vec<&str> =
+        needed.iter().copied().filter(|privilege| !relation.may(privilege)).collect();
+    if !missing.is_empty() {
+        let advice = format!("the role lacks {}", missing.join(", "));
+        table.find(&rules::PG_GRANT_MISSING, name, advice, remedy);
+    }
+}

@@ -1,0 +1,277 @@
+//! PostgreSQL through sqlx: private pools whose every statement runs in a transaction that says
+//! whose rows it touches.
+
+mod bind;
+mod fault;
+mod names;
+mod open;
+mod session;
+
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool};
+use sqlx::{Connection as _, Executor as _, Row as _};
+
+use super::doctor::{Acceptance, Examination};
+use super::fault::Fault;
+use super::store::Purpose;
+use super::{Settings, raw};
+use crate::error::{Error, Result};
+use crate::id::{OrganizationId, OrganizationKey};
+use crate::table::{Dialect, Schema};
+
+pub(crate) use bind::add;
+pub(crate) use fault::opening;
+pub(crate) use open::{PostgresSettings, Secret};
+pub(crate) use session::Session;
+
+use names::{NAMES, SharedNames};
+
+/// How much longer than its own timeout a server may take to say so.
+pub(crate) const GRACE: Duration = Duration::from_secs(5);
+
+/// The lock's number spells the crate's name.
+const ONE_AT_A_TIME: &str = "SELECT pg_catalog.pg_advisory_xact_lock(8386103176885957241)";
+
+/// Whatever has the name of a table: what is none is the doctor's business.
+const TABLES: &str = "
+SELECT relname::text FROM pg_catalog.pg_class
+WHERE relnamespace = pg_catalog.current_schema()::pg_catalog.regnamespace
+  AND relkind IN ('r', 'p', 'v', 'm', 'f')";
+
+#[derive(Debug)]
+pub(crate) struct PostgresStore {
+    application: PgPool,
+    /// The pool of the cross-tenant role.
+    across: Option<PgPool>,
+    owner: Option<PgConnectOptions>,
+    settings: PostgresSettings,
+    /// Whether statements stay prepared on the server.
+    prepared: bool,
+    statement_timeout: Option<Duration>,
+    transaction_max_age: Duration,
+    names: SharedNames,
+    /// Why the last connection was refused after it was made.
+    refusal: Arc<Mutex<Option<&'static str>>>,
+}
+
+impl PostgresStore {
+    pub(crate) async fn open(
+        url: &str,
+        postgres: PostgresSettings,
+        settings: &Settings,
+    ) -> Result<Self> {
+        let options = open::options(url)?;
+        let refusal = Arc::default();
+        let across = match postgres.across.as_deref() {
+            Some(url) => {
+                let options = open::options(url)?;
+                Some(open::pool(options, &postgres, &refusal).await?.0)
+            }
+            None => None,
+        };
+        let owner = postgres.owner.as_deref().map(open::options).transpose()?;
+        let (application, prepared) = open::pool(options, &postgres, &refusal).await?;
+        Ok(Self {
+            application,
+            prepared,
+            across,
+            owner,
+            statement_timeout: settings.statement_timeout,
+            transaction_max_age: settings.transaction_max_age,
+            names: SharedNames::default(),
+            refusal,
+            settings: postgres,
+        })
+    }
+
+    /// A session in a transaction that has begun.
+    ///
+    /// A connection that the server has closed meanwhile is noticed here, where nothing was done
+    /// on it yet: the next one is tried, at most as many as the pool can hold.
+    pub(crate) async fn session(
+        &self,
+        organization: Option<&OrganizationId>,
+        purpose: Purpose,
+    ) -> Result<Session> {
+        let pool = match (organization, &self.across) {
+            (Some(_), _) => &self.application,
+            (None, Some(across)) => across,
+            (None, None) => {
+                return Err(Error::unconfigured(
+                    "cross-tenant work on PostgreSQL has a role of its own: open the Database with `builder().cross_tenant_url(url)`",
+                ));
+            }
+        };
+        let begin = self.begin_sql(organization, purpose)?;
+        let mut stale = self.settings.connections;
+        loop {
+            match self.try_session(pool, begin.clone()).await {
+                Err(fault) if fault.lost_connection() && stale > 0 => stale -= 1,
+                Err(fault) => return Err(self.unavailable(fault)),
+                Ok(session) => return Ok(session),
+            }
+        }
+    }
+
+    async fn try_session(&self, pool: &PgPool, begin: String) -> Result<Session, Fault> {
+        let connection =
+            pool.acquire().await.map_err(|error| fault::reduce(&error, &self.names))?;
+        let names = SharedNames::clone(&self.names);
+        let mut session = Session::new(connection, self.prepared, names);
+        // A server that is gone without a word does not answer the first message.
+        match tokio::time::timeout(self.settings.acquire_timeout, session.begin(begin)).await {
+            Ok(begun) => begun.map(|()| session),
+            Err(_) => Err(Fault::TimedOut),
+        }
+    }
+
+    fn unavailable(&self, fault: Fault) -> Error {
+        let refused = self.refusal.lock().ok().and_then(|refusal| *refusal);
+        match (fault, refused) {
+            (Fault::TimedOut, Some(refusal)) => Error::unconfigured(refusal),
+            (fault, _) => fault.into_error(None),
+        }
+    }
+
+    /// INVARIANT: the organization reaches the server for one transaction alone, in the message
+    /// that begins it, so that a pooler hands it to nobody else. The simple protocol binds no
+    /// values; an organization's canonical form needs no quoting, and what does is refused.
+    fn begin_sql(&self, organization: Option<&OrganizationId>, purpose: Purpose) -> Result<String> {
+        let mut sql = String::with_capacity(192);
+        sql.push_str(match purpose {
+            Purpose::Read | Purpose::Stream => "BEGIN READ ONLY",
+            Purpose::Batch | Purpose::Transaction | Purpose::Write => "BEGIN",
+        });
+        if let Some(organization) = organization {
+            sql.push_str("; SET LOCAL tenantry.organization = '");
+            push_organization(&mut sql, organization)?;
+            sql.push('\'');
+        }
+        if let (Some(timeout), true) = (self.statement_timeout, purpose != Purpose::Stream) {
+            let _ = write!(sql, "; SET LOCAL statement_timeout = {}", milliseconds(timeout));
+        }
+        if purpose == Purpose::Transaction {
+            let age = milliseconds(self.transaction_max_age);
+            let _ = write!(sql, "; SET LOCAL idle_in_transaction_session_timeout = {age}");
+        }
+        if purpose == Purpose::Batch {
+            sql.push_str("; SAVEPOINT tenantry_0");
+        }
+        Ok(sql)
+    }
+
+    /// Runs the declarations' DDL in one transaction under the owner role.
+    pub(crate) async fn create_tables(&self, schema: &Schema) -> Result<()> {
+        let Some(owner) = &self.owner else {
+            return Err(Error::unconfigured(
+                "`create_tables` on PostgreSQL runs under the role that owns the tables: open the Database with `builder().owner_url(url)`",
+            ));
+        };
+        let mut connection =
+            PgConnection::connect_with(owner).await.map_err(|error| fault::opening(&error))?;
+        let created = self.create_missing(&mut connection, schema).await;
+        // The connection serves nothing else, whether or not its farewell is heard.
+        let _ = connection.close().await;
+        created
+    }
+
+    /// Two processes that start together create one after the other.
+    async fn create_missing(&self, connection: &mut PgConnection, schema: &Schema) -> Result<()> {
+        let failed = |error: sqlx::Error| fault::reduce(&error, &self.names).into_error(None);
+        let mut transaction = connection.begin().await.map_err(failed)?;
+        transaction.execute(sqlx::raw_sql(ONE_AT_A_TIME)).await.map_err(failed)?;
+        let tables = transaction.fetch_all(sqlx::raw_sql(TABLES)).await.map_err(failed)?;
+        let tables: Vec<String> =
+            tables.iter().map(|row| row.try_get(0)).collect::<sqlx::Result<_>>().map_err(failed)?;
+        let exists = |name: &str| tables.iter().any(|table| table == name);
+        for statement in schema.missing_ddl(Dialect::Postgres, exists)? {
+            transaction.execute(sqlx::raw_sql(raw::own(statement))).await.map_err(failed)?;
+        }
+        transaction.commit().await.map_err(failed)
+    }
+
+    pub(crate) async fn examine(
+        &self,
+        schema: &Schema,
+        accepted: &[Acceptance],
+    ) -> Result<Examination> {
+        let mut session = self.bare_session().await?;
+        let examination =
+            super::doctor::postgres::examine(session.connection(), schema, accepted).await?;
+        session.rollback().await?;
+        Ok(examination)
+    }
+
+    /// A session of the application's role that sees no organization's rows.
+    async fn bare_session(&self) -> Result<Session> {
+        let mut stale = self.settings.connections;
+        loop {
+            match self.try_session(&self.application, "BEGIN READ ONLY".to_owned()).await {
+                Err(fault) if fault.lost_connection() && stale > 0 => stale -= 1,
+                Err(fault) => return Err(self.unavailable(fault)),
+                Ok(session) => return Ok(session),
+            }
+        }
+    }
+
+    /// Reads what the constraints are called.
+    pub(crate) async fn learn_names(&self) -> Result<()> {
+        let mut session = self.bare_session().await?;
+        let rows = session
+            .connection()
+            .fetch_all(sqlx::query(NAMES).persistent(false))
+            .await
+            .and_then(|rows| rows.iter().map(names::constraint).collect::<sqlx::Result<_>>())
+            .map_err(|error| fault::reduce(&error, &self.names).into_error(None))?;
+        session.rollback().await?;
+        if let Ok(mut names) = self.names.write() {
+            *names = rows;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn ping(&self) -> Result<()> {
+        self.bare_session().await?.rollback().await
+    }
+
+    pub(crate) async fn close(&self) {
+        self.application.close().await;
+        if let Some(across) = &self.across {
+            across.close().await;
+        }
+    }
+}
+
+/// What the server said to somebody who knows no constraint.
+pub(crate) fn reduce(error: &sqlx::Error) -> Fault {
+    fault::reduce(error, &SharedNames::default())
+}
+
+fn push_organization(sql: &mut String, organization: &OrganizationId) -> Result<()> {
+    let start = sql.len();
+    match organization.key() {
+        OrganizationKey::Uuid(id) => {
+            let _ = write!(sql, "{id}");
+        }
+        OrganizationKey::Integer(id) => {
+            let _ = write!(sql, "{id}");
+        }
+        OrganizationKey::Text(id) => sql.push_str(id),
+    }
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    if sql.bytes().skip(start).all(plain) {
+        return Ok(());
+    }
+    Err(Error::internal("an organization's canonical form needs quoting"))
+}
+
+/// The server reads 0 as no limit, so that nothing is rounded down to it.
+fn milliseconds(duration: Duration) -> u128 {
+    duration.as_millis().clamp(1, 2_147_483_647)
+}
+
+#[cfg(test)]
+mod tests;

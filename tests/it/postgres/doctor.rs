@@ -1,0 +1,621 @@
+//! Every check of the doctor: a database that trips it, the remedy, and a second look.
+
+use sqlx::AssertSqlSafe;
+use tenantry::database::doctor::{Acceptance, Finding, Report, Severity, inspect};
+use tenantry::id::OrganizationKind;
+use tenantry::table::{Dialect, PostgresRoles, Schema};
+
+use super::cluster::{APPLICATION, CROSS_TENANT, Cluster, OWNER, TestDatabase};
+use super::tables;
+
+/// What is done to a healthy database, and what the doctor says then, about what.
+type Case = (&'static str, &'static str, &'static str);
+
+struct Clinic {
+    schema: Schema,
+    role: &'static str,
+    healthy: TestDatabase<'static>,
+}
+
+impl Clinic {
+    async fn open() -> Self {
+        Self::for_role(APPLICATION).await
+    }
+
+    async fn for_role(role: &'static str) -> Self {
+        let schema = tables::schema(OrganizationKind::Integer)
+            .postgres_roles(PostgresRoles::new().application(role));
+        let healthy = Cluster::shared().database().await;
+        healthy.run(OWNER, &schema.ddl(Dialect::Postgres).unwrap()).await;
+        // Equal keys and values in both organizations, where the two may be equal.
+        let rows: Vec<String> = [1, 2]
+            .iter()
+            .flat_map(|n| {
+                [
+                    format!("INSERT INTO customers VALUES ({n}, {n}, 'Ann')"),
+                    format!(
+                        "INSERT INTO orders VALUES ({n}, 1{n}, {n}, 'ann{n}@x', 1, NULL, now())"
+                    ),
+                    format!(r#"INSERT INTO "Audit events" VALUES ({n}, 1, 'in')"#),
+                ]
+            })
+            .collect();
+        healthy.run(CROSS_TENANT, &rows).await;
+        Self { schema, role, healthy }
+    }
+
+    /// A copy of the healthy database.
+    async fn patient(&self) -> TestDatabase<'static> {
+        let patient = Cluster::shared().copy_of(&self.healthy).await;
+        // What belongs to a database is not copied with it.
+        patient.run(OWNER, &[ground()]).await;
+        patient
+    }
+
+    async fn look(&self, database: &TestDatabase<'_>) -> Report {
+        inspect(&database.url(self.role), &self.schema, &[]).await.unwrap()
+    }
+
+    async fn dump(&self, database: &TestDatabase<'_>) -> Vec<String> {
+        let mut connection = database.superuser().await;
+        let mut rows = Vec::new();
+        for sql in [
+            "SELECT (organization_id, id, name)::text FROM customers ORDER BY organization_id, id",
+            "SELECT (organization_id::bigint, id, customer_id, email, total::numeric(19, 2))::text FROM orders ORDER BY organization_id, id",
+            r#"SELECT ("Id", what)::text FROM "Audit events" ORDER BY 1"#,
+        ] {
+            rows.extend(
+                sqlx::query_scalar::<_, String>(sql).fetch_all(&mut connection).await.unwrap(),
+            );
+        }
+        rows
+    }
+
+    /// Damages a copy, looks, applies the remedy, looks again: the finding is gone, with the
+    /// remedies of what the damage did besides nothing fatal is left, and no row has changed.
+    async fn treat(&self, cases: &[Case]) {
+        let report = self.look(&self.healthy).await;
+        let open: Vec<&Finding> =
+            report.findings().iter().filter(|f| f.code() != "postgres-server-leaks").collect();
+        assert!(open.is_empty(), "healthy: {report}");
+        for (damage, code, object) in cases {
+            let patient = self.patient().await;
+            operate(&patient, damage).await;
+            let report = self.look(&patient).await;
+            let finding = find(&report, code, object)
+                .unwrap_or_else(|| panic!("{code} on {object} was not found: {damage}\n{report}"));
+            assert!(!finding.gain().is_empty() && !finding.advice().is_empty(), "{finding}");
+            if finding.remedy().is_empty() {
+                continue;
+            }
+            let before = self.dump(&patient).await;
+            operate(&patient, &finding.remedy().join(";\n")).await;
+            let second = self.look(&patient).await;
+            assert!(
+                find(&second, code, object).is_none(),
+                "after {:?}:\n{second}",
+                finding.remedy()
+            );
+            for _ in 0..3 {
+                let report = self.look(&patient).await;
+                let Some(other) = report.fatal().next() else { break };
+                operate(&patient, &other.remedy().join(";\n")).await;
+            }
+            let last = self.look(&patient).await;
+            assert!(last.is_safe(), "{damage}\n{last}");
+            assert_eq!(self.dump(&patient).await, before, "{damage}");
+        }
+    }
+}
+
+/// The statement that takes TEMP and CREATE away.
+fn ground() -> String {
+    tables::schema(OrganizationKind::Integer).ddl(Dialect::Postgres).unwrap().swap_remove(0)
+}
+
+fn find<'r>(report: &'r Report, code: &str, object: &str) -> Option<&'r Finding> {
+    report.findings().iter().find(|finding| finding.code() == code && finding.object() == object)
+}
+
+async fn operate(database: &TestDatabase<'_>, sql: &str) {
+    let mut connection = database.superuser().await;
+    let sql = format!("BEGIN; {sql}; COMMIT");
+    if let Err(error) = sqlx::raw_sql(AssertSqlSafe(sql.clone())).execute(&mut connection).await {
+        panic!("{error}\n{sql}");
+    }
+}
+
+const SOUND: &str =
+    "organization_id = (SELECT NULLIF(current_setting('tenantry.organization', true), '')::bigint)";
+
+/// Drops the wall of `orders` and builds another one.
+fn wall(rest: &str) -> String {
+    format!(
+        "DROP POLICY tenantry_wall ON orders; CREATE POLICY tenantry_wall ON orders {}",
+        rest.replace("SOUND", SOUND)
+    )
+}
+
+#[tokio::test]
+async fn l02_l17_l18_l19_policies() {
+    let walls: Vec<(String, &str, &str)> = [
+        ("AS PERMISSIVE USING (SOUND) WITH CHECK (SOUND)", "postgres-policy-permissive"),
+        ("AS RESTRICTIVE USING (SOUND)", "postgres-policy-without-check"),
+        ("AS RESTRICTIVE USING (SOUND) WITH CHECK (true)", "postgres-policy-fail-open"),
+        ("AS RESTRICTIVE USING (true) WITH CHECK (SOUND)", "postgres-policy-fail-open"),
+        (
+            "AS RESTRICTIVE USING (organization_id = COALESCE(NULLIF(current_setting('tenantry.organization', true), '')::bigint, organization_id)) WITH CHECK (SOUND)",
+            "postgres-policy-fail-open",
+        ),
+        (
+            "AS RESTRICTIVE USING (SOUND OR current_setting('tenantry.organization', true) IS NULL) WITH CHECK (SOUND)",
+            "postgres-policy-fail-open",
+        ),
+        (
+            "AS RESTRICTIVE USING (organization_id = NULLIF(current_setting('tenantry.organization', true), '')::bigint) WITH CHECK (SOUND)",
+            "postgres-policy-per-row",
+        ),
+        (
+            "AS RESTRICTIVE USING (organization_id::text = (SELECT NULLIF(current_setting('tenantry.organization', true), ''))) WITH CHECK (SOUND)",
+            "postgres-policy-converts",
+        ),
+        (
+            "AS RESTRICTIVE USING (organization_id = (SELECT NULLIF(current_setting('app.tenant', true), '')::bigint)) WITH CHECK (SOUND)",
+            "postgres-policy-unreadable",
+        ),
+        (
+            "AS RESTRICTIVE USING (organization_id = length(pg_backend_pid()::text)) WITH CHECK (SOUND)",
+            "postgres-policy-unreadable",
+        ),
+    ]
+    .into_iter()
+    .map(|(rest, code)| (wall(rest), code, "orders/tenantry_wall"))
+    .chain([
+        (wall("AS RESTRICTIVE FOR SELECT USING (SOUND)"), "postgres-policy-absent", "orders"),
+        (
+            wall("AS RESTRICTIVE TO tenantry_cross_tenant USING (SOUND) WITH CHECK (SOUND)"),
+            "postgres-policy-absent",
+            "orders",
+        ),
+    ])
+    .collect();
+    let mut cases: Vec<Case> = vec![
+        ("ALTER TABLE orders DISABLE ROW LEVEL SECURITY", "postgres-row-security-off", "orders"),
+        (
+            "ALTER TABLE orders NO FORCE ROW LEVEL SECURITY",
+            "postgres-row-security-not-forced",
+            "orders",
+        ),
+        ("DROP POLICY tenantry_wall ON orders", "postgres-policy-absent", "orders"),
+        ("DROP POLICY tenantry_base ON orders", "postgres-base-absent", "orders"),
+        ("CREATE POLICY extra ON orders USING (true)", "postgres-policy-extra", "orders/extra"),
+    ];
+    let walls: Vec<(&'static str, &str, &str)> =
+        walls.into_iter().map(|(damage, code, object)| (&*damage.leak(), code, object)).collect();
+    cases.extend(walls);
+    Clinic::open().await.treat(&cases).await;
+}
+
+#[tokio::test]
+async fn l01_l22_l32_roles_and_grants() {
+    operate(
+        &Cluster::shared().database().await,
+        "CREATE ROLE patient LOGIN; CREATE ROLE between; GRANT tenantry_owner TO between",
+    )
+    .await;
+    let cases: [Case; 21] = [
+        ("ALTER ROLE patient SUPERUSER", "postgres-role-exempt", "patient"),
+        ("ALTER ROLE patient BYPASSRLS", "postgres-role-exempt", "patient"),
+        ("ALTER ROLE patient CREATEROLE", "postgres-role-administers", "patient"),
+        ("ALTER ROLE patient REPLICATION", "postgres-role-administers", "patient"),
+        ("GRANT tenantry_owner TO patient", "postgres-role-member", "patient/tenantry_owner"),
+        (
+            "GRANT tenantry_cross_tenant TO patient",
+            "postgres-role-member",
+            "patient/tenantry_cross_tenant",
+        ),
+        (
+            "GRANT pg_read_server_files TO patient",
+            "postgres-role-member",
+            "patient/pg_read_server_files",
+        ),
+        ("ALTER TABLE orders OWNER TO patient", "postgres-role-owns", "orders"),
+        (
+            "ALTER ROLE patient SET tenantry.organization = '2'",
+            "postgres-organization-preset",
+            "patient",
+        ),
+        (
+            "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET tenantry.organization = ''2''', current_database()); END $$",
+            "postgres-organization-preset",
+            "patient",
+        ),
+        ("GRANT TRUNCATE ON orders TO patient", "postgres-grant", "orders"),
+        ("GRANT REFERENCES (id) ON customers TO patient", "postgres-grant", "customers"),
+        ("GRANT TRIGGER ON genres TO PUBLIC", "postgres-grant", "genres"),
+        ("GRANT UPDATE (name) ON genres TO patient", "postgres-global-writable", "genres"),
+        ("REVOKE DELETE ON orders FROM patient", "postgres-grant-missing", "orders"),
+        ("GRANT CREATE ON SCHEMA public TO patient", "postgres-grant-create", "public"),
+        (
+            "CREATE SCHEMA open; GRANT CREATE ON SCHEMA open TO PUBLIC",
+            "postgres-grant-create",
+            "open",
+        ),
+        (
+            r#"GRANT SELECT ON "Audit events_p1" TO patient"#,
+            "postgres-partition-reachable",
+            "Audit events_p1",
+        ),
+        (
+            r#"ALTER TABLE "Audit events_p2" DISABLE ROW LEVEL SECURITY"#,
+            "postgres-partition-unwalled",
+            "Audit events_p2",
+        ),
+        (
+            r#"ALTER TABLE "Audit events_p2" NO FORCE ROW LEVEL SECURITY"#,
+            "postgres-partition-unwalled",
+            "Audit events_p2",
+        ),
+        (
+            "CREATE TABLE elsewhere (organization_id bigint); GRANT SELECT ON elsewhere TO patient",
+            "postgres-undeclared-table",
+            "elsewhere",
+        ),
+    ];
+    let clinic = Clinic::for_role("patient").await;
+    clinic.treat(&cases).await;
+
+    // Through a role in between, which the remedy cannot name.
+    operate(&clinic.healthy, "GRANT between TO patient").await;
+    let report = clinic.look(&clinic.healthy).await;
+    assert!(find(&report, "postgres-role-member", "patient/tenantry_owner").is_some(), "{report}");
+    operate(&clinic.healthy, "REVOKE between FROM patient").await;
+
+    // What belongs to a database is named after it.
+    for (grant, code) in
+        [("TEMPORARY", "postgres-grant-temporary"), ("CREATE", "postgres-grant-create")]
+    {
+        let patient = clinic.patient().await;
+        let name = patient.name().to_owned();
+        operate(&patient, &format!("GRANT {grant} ON DATABASE {name} TO PUBLIC")).await;
+        let report = clinic.look(&patient).await;
+        let finding = find(&report, code, &name).unwrap_or_else(|| panic!("{report}"));
+        operate(&patient, &finding.remedy().join("; ")).await;
+        assert!(find(&clinic.look(&patient).await, code, &name).is_none());
+    }
+
+    // The other role is exempt by its policies alone.
+    operate(&clinic.healthy, "CREATE ROLE patient_across BYPASSRLS").await;
+    let roles = PostgresRoles::new().application("patient").cross_tenant("patient_across");
+    let schema = tables::schema(OrganizationKind::Integer).postgres_roles(roles);
+    let look = async || inspect(&clinic.healthy.url("patient"), &schema, &[]).await.unwrap();
+    let report = look().await;
+    let finding = find(&report, "postgres-role-exempt", "patient_across").unwrap();
+    operate(&clinic.healthy, &finding.remedy().join("; ")).await;
+    assert!(find(&look().await, "postgres-role-exempt", "patient_across").is_none());
+
+    // Another role than the one that the wall is built for.
+    let other = inspect(&clinic.healthy.url(APPLICATION), &clinic.schema, &[]).await.unwrap();
+    assert!(find(&other, "postgres-role-other", APPLICATION).is_some(), "{other}");
+    assert!(find(&other, "postgres-grant-missing", "orders").is_some(), "{other}");
+    let owner = inspect(&clinic.healthy.url(OWNER), &clinic.schema, &[]).await.unwrap();
+    assert!(find(&owner, "postgres-role-owns", "orders").is_some(), "{owner}");
+}
+
+#[tokio::test]
+async fn l06_l08_l31_keys_columns_indexes_and_references() {
+    let cases: [Case; 41] = [
+        ("ALTER TABLE orders DROP CONSTRAINT orders_pkey", "postgres-key-absent", "orders"),
+        (
+            "ALTER TABLE orders DROP CONSTRAINT orders_pkey; ALTER TABLE orders ADD PRIMARY KEY (id)",
+            "postgres-key-not-per-organization",
+            "orders",
+        ),
+        (
+            "ALTER TABLE customers DROP CONSTRAINT customers_pkey CASCADE; ALTER TABLE customers ADD PRIMARY KEY (organization_id, id, name)",
+            "postgres-key-differs",
+            "customers",
+        ),
+        (
+            "ALTER TABLE customers ADD CONSTRAINT customers_name UNIQUE (id)",
+            "postgres-unique-not-per-organization",
+            "customers/customers_name",
+        ),
+        (
+            "CREATE UNIQUE INDEX customers_lower ON customers (lower(name || id))",
+            "postgres-unique-not-per-organization",
+            "customers/customers_lower",
+        ),
+        (
+            "CREATE UNIQUE INDEX more ON customers (organization_id, name)",
+            "unique-undeclared",
+            "customers/more",
+        ),
+        ("ALTER TABLE orders DROP CONSTRAINT orders_email_key", "unique-absent", "orders"),
+        ("DROP INDEX orders_placed_at_idx", "index-absent", "orders"),
+        (
+            "CREATE INDEX by_total ON orders (organization_id, total)",
+            "postgres-index-not-leakproof",
+            "orders/by_total",
+        ),
+        (
+            "CREATE INDEX by_note ON orders (note)",
+            "postgres-index-not-per-organization",
+            "orders/by_note",
+        ),
+        (
+            "ALTER TABLE orders DROP CONSTRAINT orders_customer_id_customers_fkey",
+            "reference-absent",
+            "orders/orders_customer_id_customers_fkey",
+        ),
+        (
+            "ALTER TABLE customers ADD UNIQUE (id); ALTER TABLE orders ADD CONSTRAINT plain FOREIGN KEY (customer_id) REFERENCES customers (id)",
+            "postgres-unique-not-per-organization",
+            "customers/customers_id_key",
+        ),
+        (
+            "ALTER TABLE customers ADD UNIQUE (id); ALTER TABLE orders ADD CONSTRAINT plain FOREIGN KEY (customer_id) REFERENCES customers (id)",
+            "postgres-reference-not-per-organization",
+            "orders/plain",
+        ),
+        (
+            "ALTER TABLE orders DROP CONSTRAINT orders_customer_id_customers_fkey; ALTER TABLE orders ADD CONSTRAINT nulls FOREIGN KEY (organization_id, customer_id) REFERENCES customers ON DELETE SET NULL",
+            "postgres-reference-nulls-tenant",
+            "orders/nulls",
+        ),
+        (
+            "ALTER TABLE orders DROP CONSTRAINT orders_customer_id_customers_fkey; ALTER TABLE orders ADD CONSTRAINT keeps FOREIGN KEY (organization_id, customer_id) REFERENCES customers",
+            "postgres-reference-action",
+            "orders/keeps",
+        ),
+        (
+            "ALTER TABLE orders ALTER CONSTRAINT orders_customer_id_customers_fkey DEFERRABLE INITIALLY DEFERRED",
+            "postgres-reference-deferred",
+            "orders/orders_customer_id_customers_fkey",
+        ),
+        (
+            "ALTER TABLE orders DROP CONSTRAINT orders_customer_id_customers_fkey; ALTER TABLE orders ADD CONSTRAINT late FOREIGN KEY (organization_id, customer_id) REFERENCES customers ON DELETE CASCADE NOT VALID",
+            "postgres-reference-unvalidated",
+            "orders/late",
+        ),
+        (
+            "ALTER TABLE wide ADD FOREIGN KEY (big) REFERENCES genres",
+            "reference-undeclared",
+            "wide/wide_big_fkey",
+        ),
+        (
+            "ALTER TABLE wide ADD FOREIGN KEY (organization_id, big) REFERENCES customers",
+            "reference-undeclared",
+            "wide/wide_organization_id_big_fkey",
+        ),
+        (
+            "ALTER TABLE orders DROP CONSTRAINT orders_pkey; ALTER TABLE orders ALTER COLUMN organization_id DROP NOT NULL",
+            "postgres-tenant-nullable",
+            "orders.organization_id",
+        ),
+        (
+            "ALTER TABLE orders ALTER COLUMN organization_id SET DEFAULT 1",
+            "postgres-tenant-default",
+            "orders.organization_id",
+        ),
+        (
+            "ALTER TABLE orders DROP CONSTRAINT orders_organization_id_check",
+            "postgres-tenant-unchecked",
+            "orders.organization_id",
+        ),
+        (
+            "ALTER TABLE orders DROP CONSTRAINT orders_customer_id_customers_fkey; DROP POLICY tenantry_wall ON orders; ALTER TABLE orders ALTER COLUMN organization_id TYPE numeric; CREATE POLICY tenantry_wall ON orders AS RESTRICTIVE USING (organization_id = (SELECT NULLIF(current_setting('tenantry.organization', true), '')::numeric)) WITH CHECK (organization_id = (SELECT NULLIF(current_setting('tenantry.organization', true), '')::numeric))",
+            "postgres-tenant-type",
+            "orders.organization_id",
+        ),
+        (
+            "ALTER TABLE orders DROP COLUMN organization_id CASCADE",
+            "postgres-tenant-column-absent",
+            "orders.organization_id",
+        ),
+        (
+            "ALTER TABLE genres ADD organization_id bigint",
+            "postgres-global-with-tenant-column",
+            "genres.organization_id",
+        ),
+        ("ALTER TABLE orders DROP COLUMN note", "column-absent", "orders.note"),
+        (
+            "ALTER TABLE orders ADD more bigint NOT NULL DEFAULT 1; ALTER TABLE orders ALTER more DROP DEFAULT",
+            "column-required",
+            "orders.more",
+        ),
+        ("ALTER TABLE orders ALTER email DROP NOT NULL", "column-nullability", "orders.email"),
+        ("ALTER TABLE wide ALTER big SET NOT NULL", "column-nullability", "wide.big"),
+        (
+            "ALTER TABLE wide DROP big, ADD big bigint GENERATED ALWAYS AS (number + 1) STORED",
+            "column-generated",
+            "wide.big",
+        ),
+        ("ALTER TABLE orders ALTER total TYPE double precision", "column-storage", "orders.total"),
+        (
+            "ALTER TABLE wide ALTER at TYPE timestamp USING at AT TIME ZONE 'UTC'",
+            "column-storage",
+            "wide.at",
+        ),
+        (
+            r#"ALTER TABLE orders ALTER email TYPE text COLLATE "default""#,
+            "postgres-column-collation",
+            "orders.email",
+        ),
+        (
+            "CREATE SEQUENCE shared; ALTER TABLE orders ALTER id SET DEFAULT nextval('shared')",
+            "postgres-shared-sequence",
+            "orders.id",
+        ),
+        (
+            "ALTER TABLE orders ALTER id ADD GENERATED BY DEFAULT AS IDENTITY",
+            "postgres-shared-sequence",
+            "orders.id",
+        ),
+        ("DROP TABLE orders", "table-absent", "orders"),
+        (r#"DROP TABLE "Audit events""#, "table-absent", "Audit events"),
+        (
+            "ALTER TABLE orders RENAME TO hidden; CREATE VIEW orders WITH (security_invoker) AS SELECT * FROM hidden",
+            "postgres-not-a-table",
+            "orders",
+        ),
+        (
+            "CREATE SCHEMA tenantry_app AUTHORIZATION tenantry_owner; CREATE TABLE tenantry_app.genres (id bigint); GRANT USAGE ON SCHEMA tenantry_app TO tenantry_app",
+            "postgres-shadowed",
+            "genres",
+        ),
+        (
+            "ALTER TABLE staff DROP CONSTRAINT staff_team_teams_fkey",
+            "reference-absent",
+            "staff/staff_team_teams_fkey",
+        ),
+        ("DROP TABLE staff, teams", "table-absent", "teams"),
+    ];
+    let clinic = Clinic::open().await;
+    // What drops rows has no rows to compare.
+    let (lossy, kept): (Vec<Case>, Vec<Case>) = cases.into_iter().partition(|case| {
+        case.1 == "table-absent" || case.0.contains("DROP COLUMN") || case.1 == "postgres-shadowed"
+    });
+    clinic.treat(&kept).await;
+    for (damage, code, object) in lossy {
+        let patient = clinic.patient().await;
+        operate(&patient, damage).await;
+        let report = clinic.look(&patient).await;
+        let finding = find(&report, code, object).unwrap_or_else(|| panic!("{damage}\n{report}"));
+        if finding.remedy().is_empty() {
+            continue;
+        }
+        operate(&patient, &finding.remedy().join(";\n")).await;
+        let second = clinic.look(&patient).await;
+        assert!(find(&second, code, object).is_none() && second.is_safe(), "{damage}\n{second}");
+    }
+}
+
+#[tokio::test]
+async fn l03_l04_l05_l20_l21_objects_beside_the_tables() {
+    let cases: [Case; 9] = [
+        (
+            "CREATE VIEW all_orders AS SELECT * FROM orders; GRANT SELECT ON all_orders TO tenantry_app",
+            "postgres-view",
+            "all_orders",
+        ),
+        (
+            "CREATE VIEW inner_orders AS SELECT * FROM orders; CREATE VIEW all_orders AS SELECT * FROM inner_orders; GRANT SELECT ON all_orders TO PUBLIC",
+            "postgres-view",
+            "all_orders",
+        ),
+        (
+            "CREATE MATERIALIZED VIEW old_orders AS SELECT * FROM orders; GRANT SELECT ON old_orders TO tenantry_app",
+            "postgres-materialized-view",
+            "old_orders",
+        ),
+        (
+            "CREATE FUNCTION peek() RETURNS bigint LANGUAGE sql SECURITY DEFINER AS 'SELECT count(*) FROM orders'",
+            "postgres-definer-function",
+            "peek()",
+        ),
+        (
+            "CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN RETURN NEW; END'; REVOKE ALL ON FUNCTION touch() FROM PUBLIC; CREATE TRIGGER touch BEFORE UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION touch()",
+            "postgres-definer-function",
+            "touch()",
+        ),
+        (
+            "CREATE RULE copy AS ON INSERT TO orders DO ALSO SELECT 1",
+            "postgres-rule",
+            "orders/copy",
+        ),
+        (
+            "CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w; CREATE FOREIGN TABLE far (organization_id bigint) SERVER s; GRANT SELECT ON far TO tenantry_app",
+            "postgres-foreign-table",
+            "far",
+        ),
+        (
+            "CREATE TABLE refers (organization_id bigint, id bigint, FOREIGN KEY (id, organization_id) REFERENCES customers (organization_id, id) ON DELETE CASCADE)",
+            "postgres-outside-reference",
+            "refers/refers_id_organization_id_fkey",
+        ),
+        (
+            "CREATE TABLE refers (organization_id bigint, id bigint, CONSTRAINT carries FOREIGN KEY (organization_id, id) REFERENCES customers (organization_id, id))",
+            "postgres-outside-reference",
+            "refers/carries",
+        ),
+    ];
+    Clinic::open().await.treat(&cases).await;
+
+    // What is not within the role's reach, or runs as its reader, is no finding.
+    let clinic = Clinic::open().await;
+    let patient = clinic.patient().await;
+    operate(
+        &patient,
+        "CREATE VIEW fine WITH (security_invoker = true) AS SELECT * FROM orders;
+         GRANT SELECT ON fine TO tenantry_app;
+         CREATE VIEW hidden AS SELECT * FROM orders;
+         CREATE MATERIALIZED VIEW old AS SELECT * FROM orders;
+         CREATE FUNCTION plain() RETURNS bigint LANGUAGE sql AS 'SELECT 1';
+         CREATE FUNCTION kept() RETURNS bigint LANGUAGE sql SECURITY DEFINER AS 'SELECT 1';
+         REVOKE ALL ON FUNCTION kept() FROM PUBLIC;
+         CREATE TABLE beside (id bigint)",
+    )
+    .await;
+    let report = clinic.look(&patient).await;
+    assert!(report.findings().iter().all(|f| f.code() == "postgres-server-leaks"), "{report}");
+}
+
+#[tokio::test]
+async fn a_text_organization_of_another_collation_is_fatal_where_it_is_not_deterministic() {
+    let schema = tables::schema(OrganizationKind::Text);
+    for (collation, severity) in [("loose", Severity::Fatal), ("default", Severity::Warning)] {
+        let database = Cluster::shared().database().await;
+        database.run(OWNER, &schema.ddl(Dialect::Postgres).unwrap()).await;
+        operate(
+            &database,
+            &format!(
+                "CREATE COLLATION loose (provider = icu, locale = 'und-u-ks-level1', deterministic = false);
+                 DROP POLICY tenantry_wall ON wide;
+                 ALTER TABLE wide ALTER organization_id TYPE text COLLATE \"{collation}\";
+                 CREATE POLICY tenantry_wall ON wide AS RESTRICTIVE USING (organization_id = (SELECT NULLIF(current_setting('tenantry.organization', true), ''))) WITH CHECK (organization_id = (SELECT NULLIF(current_setting('tenantry.organization', true), '')))"
+            ),
+        )
+        .await;
+        let look = async || inspect(&database.url(APPLICATION), &schema, &[]).await.unwrap();
+        let report = look().await;
+        let (code, object) = ("postgres-tenant-collation", "wide.organization_id");
+        let finding = find(&report, code, object).unwrap_or_else(|| panic!("{report}"));
+        assert_eq!(finding.severity(), severity);
+        operate(&database, &finding.remedy().join("; ")).await;
+        assert!(look().await.findings().is_empty(), "{}", look().await);
+    }
+}
+
+#[tokio::test]
+async fn a_finding_is_accepted_by_code_and_object_and_an_idle_acceptance_is_found() {
+    let clinic = Clinic::open().await;
+    let patient = clinic.patient().await;
+    operate(&patient, "CREATE TABLE beside (id bigint); GRANT SELECT ON beside TO PUBLIC").await;
+    let accepted = [
+        Acceptance::new("postgres-undeclared-table", "beside"),
+        Acceptance::new("postgres-view", "gone"),
+        Acceptance::new("sqlite-view", "of the other store"),
+    ];
+    let report = inspect(&patient.url(APPLICATION), &clinic.schema, &accepted).await.unwrap();
+    assert_eq!(report.accepted().len(), 1);
+    assert!(find(&report, "acceptance-unused", "gone").is_some());
+    assert!(find(&report, "acceptance-unused", "of the other store").is_none());
+}
+
+#[tokio::test]
+async fn who_is_not_let_in_learns_no_more_than_that() {
+    let clinic = Clinic::open().await;
+    let url = clinic.healthy.url(APPLICATION);
+    for wrong in [
+        url.replace(APPLICATION, "nobody_at_all"),
+        url.replace(clinic.healthy.name(), "no_such_database"),
+        clinic.healthy.url("with_password").replace('@', ":secret-word@"),
+        format!("postgres://{APPLICATION}@127.0.0.1:1/nowhere"),
+        "postgres://%%%".to_owned(),
+    ] {
+        let error = inspect(&wrong, &clinic.schema, &[]).await.unwrap_err();
+        let text = format!("{error} {error:?} {:?}", std::error::Error::source(&error));
+        assert!(!text.contains("secret-word") && !text.contains("nobody_at_all"), "{text}");
+    }
+}

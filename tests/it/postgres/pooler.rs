@@ -1,0 +1,124 @@
+//! Behind PgBouncer, which lends a connection of the server for one transaction.
+
+use tenantry::{Database, TenantScope};
+use uuid::Uuid;
+
+use super::cluster::{APPLICATION, Cluster};
+use super::world::{Order, builder, order, orders, schema, world};
+
+/// More connections of ours than PgBouncer has to the server, so that they change hands.
+const CONNECTIONS: u32 = 8;
+
+fn pooled(url: &str) -> String {
+    let cluster = Cluster::shared();
+    url.replace(&format!(":{}/", cluster.port()), &format!(":{}/", cluster.pgbouncer()))
+}
+
+async fn through_pgbouncer(prepared: Option<bool>) -> (super::world::World<'static>, Database) {
+    let world = world().await.filled(3).await;
+    let url = pooled(&world.database.url(APPLICATION));
+    let mut settings = builder(&world.issuer, &world.database).connections(CONNECTIONS);
+    if let Some(on) = prepared {
+        settings = settings.prepared_statements(on);
+    }
+    let db = settings.connect(&url, schema()).await.unwrap();
+    (world, db)
+}
+
+/// Works in one organization, on rows that only it has, and returns what went wrong.
+async fn work(db: Database, scope: TenantScope, mine: u128) -> Result<(), tenantry::Error> {
+    for round in 0..20 {
+        let row = order(mine + round, 1, i64::try_from(mine).unwrap());
+        Order::insert(&scope, row.clone()).execute(&db).await?;
+        let found = Order::find(&scope, row.id).fetch_one(&db).await?;
+        assert_eq!(found, row);
+        let mut tx = db.begin(&scope).await?;
+        Order::update(&scope).set(orders::note, "seen").key(row.id).execute(&mut tx).await?;
+        let noted = Order::select(&scope).filter(orders::note.eq("seen")).count(&mut tx).await?;
+        assert!(noted >= 1);
+        tx.commit().await?;
+        let all = Order::select(&scope).fetch_all(&db).await?;
+        assert!(all.iter().all(|order| order.total_cents < 10 || ours(order, mine)));
+    }
+    Ok(())
+}
+
+/// Rows say by their sum whose they are: A's are below a thousand, B's above.
+fn ours(order: &Order, mine: u128) -> bool {
+    (order.total_cents < 1_000) == (mine < 1_000)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l13_a_connection_that_changes_hands_takes_no_organization_along() {
+    // Whether it is said or noticed: nothing stays prepared.
+    for prepared in [Some(false), None] {
+        changes_hands(prepared).await;
+    }
+}
+
+async fn changes_hands(prepared: Option<bool>) {
+    let (world, db) = through_pgbouncer(prepared).await;
+    let mut tasks = Vec::new();
+    for task in 0..4 {
+        tasks.push(tokio::spawn(work(db.clone(), world.a.clone(), 100 + task * 20)));
+        tasks.push(tokio::spawn(work(db.clone(), world.b.clone(), 1_100 + task * 20)));
+    }
+    for task in tasks {
+        task.await.unwrap().unwrap();
+    }
+    for (scope, first) in [(&world.a, 100), (&world.b, 1_100)] {
+        let mut ids: Vec<_> =
+            Order::select(scope).columns(orders::id).fetch_all(&db).await.unwrap();
+        ids.sort();
+        let expected: Vec<_> = (1..=3).chain(first..first + 80).map(Uuid::from_u128).collect();
+        assert_eq!(ids, expected);
+    }
+    // An unscoped borrower of the server's connections finds nothing.
+    let url = pooled(&world.database.url(APPLICATION));
+    for _ in 0..10 {
+        use sqlx::{Connection as _, Executor as _, Row as _};
+        let mut raw = sqlx::PgConnection::connect(&url).await.unwrap();
+        let row = raw
+            .fetch_one(sqlx::raw_sql(
+                "SELECT coalesce(current_setting('tenantry.organization', true), ''), (SELECT count(*) FROM orders)::text",
+            ))
+            .await
+            .unwrap();
+        assert_eq!((row.get::<&str, _>(0), row.get::<&str, _>(1)), ("", "0"));
+    }
+}
+
+/// A pooler that knows nothing of prepared statements answers with another's, or with none. What
+/// it answers with is of one organization all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l13_prepared_statements_that_a_pooler_mixes_up_stay_in_their_organization() {
+    let (world, db) = through_pgbouncer(Some(true)).await;
+    Order::update(&world.b)
+        .set(orders::total_cents, 99)
+        .all_rows()
+        .execute(&world.db)
+        .await
+        .unwrap();
+    let before = Order::select(&world.b).fetch_all(&world.db).await.unwrap();
+    for round in 0..10 {
+        let mut tasks = Vec::new();
+        for task in 0..8_u128 {
+            let (db, scope) = (db.clone(), world.a.clone());
+            tasks.push(tokio::spawn(async move {
+                let name = format!("{}", (round + task) % 5);
+                let foreign = |rows: Vec<Order>| rows.iter().any(|row| row.total_cents > 3);
+                // What comes back may be an error, or what another statement reads of A's.
+                let unnamed = Order::select(&scope).filter(orders::note.ne(name.as_str()));
+                assert!(!unnamed.fetch_all(&db).await.is_ok_and(foreign));
+                assert!(!Order::select(&scope).limit(5).fetch_all(&db).await.is_ok_and(foreign));
+                assert!(
+                    !Order::delete(&scope).all_rows().execute(&db).await.is_ok_and(|rows| rows > 3)
+                );
+            }));
+        }
+        for task in tasks {
+            task.await.unwrap();
+        }
+    }
+    assert_eq!(Order::select(&world.b).fetch_all(&world.db).await.unwrap(), before);
+}
