@@ -1,9 +1,9 @@
 //! The keys of every organization's credentials.
 
 use super::CrossTenantAuthority;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 use crate::Database;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 use crate::credential::SqlCredentialStore;
 use crate::credential::{Credentials, KeyAccess, KeySet, Rewrap};
 use crate::crypto::KekId;
@@ -99,7 +99,7 @@ impl Credentials {
     }
 }
 
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 impl SqlCredentialStore {
     /// A store in a database that was opened with [`tables`](Self::tables) and with
     /// [`allow_cross_tenant`](crate::database::DatabaseBuilder::allow_cross_tenant).

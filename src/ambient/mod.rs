@@ -13,7 +13,7 @@ mod tables;
 use std::borrow::Cow;
 use std::fmt;
 
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) use run::read_global;
 pub use tables::{DeleteGlobal, InsertGlobal, SelectAcross, UpdateGlobal};
 

@@ -15,7 +15,7 @@ mod record;
 mod rotation;
 mod secret;
 mod shred;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod sql;
 mod store;
 #[cfg(all(unix, feature = "files"))]
@@ -35,7 +35,7 @@ pub use record::{
 pub use rotation::{Reseal, ResealProgress, Rewrap, RewrapProgress, RotationStatus};
 pub use secret::Secret;
 pub use shred::{FileLedger, MemoryLedger, ShredGrade, ShredLedger};
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use sql::SqlCredentialStore;
 pub use store::CredentialStore;
 #[cfg(all(unix, feature = "files"))]
