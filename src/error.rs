@@ -71,6 +71,8 @@ pub enum ErrorKind {
     RateLimited,
     /// The connection with the provider must be authorized anew by a person.
     ReconnectRequired,
+    /// The organization's keys were destroyed, as it asked: its sealed values are gone for good.
+    Shredded,
     /// Nobody is signed in.
     Unauthenticated,
     /// Something that is needed does not answer now.
@@ -81,7 +83,8 @@ pub enum ErrorKind {
 
 impl Error {
     /// Reports that something beneath an open trait did not answer: for those who implement
-    /// [`Directory`](crate::scope::Directory) or [`AuditSink`](crate::audit::AuditSink).
+    /// [`Directory`](crate::scope::Directory), [`AuditSink`](crate::audit::AuditSink) or
+    /// [`KeyProvider`](crate::crypto::KeyProvider).
     ///
     /// The error is [`Unavailable`](ErrorKind::Unavailable) and retryable.
     ///
@@ -118,6 +121,7 @@ impl Error {
             ErrorKind::Denied => 403,
             ErrorKind::NotFound => 404,
             ErrorKind::Conflict => 409,
+            ErrorKind::Shredded => 410,
             ErrorKind::Invalid => 422,
             ErrorKind::ReconnectRequired => 424,
             ErrorKind::QuotaExceeded | ErrorKind::RateLimited => 429,
@@ -213,6 +217,11 @@ impl Error {
     /// The one error for a row that is missing and for a row of another organization.
     pub(crate) fn row_not_found(table: &'static str) -> Self {
         Self::not_found("no such row").at_table(table)
+    }
+
+    #[cold]
+    pub(crate) fn shredded() -> Self {
+        Self::new(ErrorKind::Shredded, "the organization's keys were destroyed")
     }
 
     #[cold]
@@ -337,6 +346,7 @@ impl fmt::Display for ErrorKind {
             Self::QuotaExceeded => "quota exceeded",
             Self::RateLimited => "rate limited",
             Self::ReconnectRequired => "reconnect required",
+            Self::Shredded => "shredded",
             Self::Unauthenticated => "unauthenticated",
             Self::Unavailable => "unavailable",
             Self::Unconfigured => "unconfigured",
@@ -414,6 +424,7 @@ mod tests {
             (Denied, 403, "denied"),
             (NotFound, 404, "not found"),
             (Conflict, 409, "conflict"),
+            (Shredded, 410, "shredded"),
             (Invalid, 422, "invalid"),
             (ReconnectRequired, 424, "reconnect required"),
             (RateLimited, 429, "rate limited"),

@@ -14,6 +14,7 @@
 pub mod ambient;
 pub mod audit;
 pub mod clock;
+pub mod credential;
 pub mod crypto;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub mod database;
@@ -46,6 +47,14 @@ pub mod manual {
     pub mod compile_errors {}
 
     #[doc = include_str!("../docs/links.md")]
+    #[doc = include_str!("../docs/credential-files.md")]
+    pub mod credential_files {}
+
+    #[doc = include_str!("../docs/links.md")]
+    #[doc = include_str!("../docs/credentials.md")]
+    pub mod credentials {}
+
+    #[doc = include_str!("../docs/links.md")]
     #[doc = include_str!("../docs/design.md")]
     pub mod design {}
 
@@ -56,6 +65,10 @@ pub mod manual {
     #[doc = include_str!("../docs/links.md")]
     #[doc = include_str!("../docs/jobs.md")]
     pub mod jobs {}
+
+    #[doc = include_str!("../docs/links.md")]
+    #[doc = include_str!("../docs/key-providers.md")]
+    pub mod key_providers {}
 
     #[doc = include_str!("../docs/links.md")]
     #[doc = include_str!("../docs/leaks.md")]

@@ -4,6 +4,8 @@
 //! Search for `cross_tenant_authority` to list all places of a program that can cross from one
 //! organization to another.
 
+mod credentials;
+mod keys;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod run;
 mod tables;
@@ -11,6 +13,8 @@ mod tables;
 use std::borrow::Cow;
 use std::fmt;
 
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(crate) use run::read_global;
 pub use tables::{DeleteGlobal, InsertGlobal, SelectAcross, UpdateGlobal};
 
 use crate::audit::{AuditEvent, AuditKind, AuditSink, Auditor, MemorySink};

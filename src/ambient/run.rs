@@ -1,10 +1,10 @@
 //! The runs of cross-tenant reads and of writes to global tables.
 
-use super::{DeleteGlobal, InsertGlobal, SelectAcross, UpdateGlobal};
+use super::{CrossTenantAuthority, DeleteGlobal, InsertGlobal, SelectAcross, UpdateGlobal};
 use crate::database::{Actor, Database, Executor, Run, delete, update};
 use crate::error::{Error, Result};
 use crate::id::OrganizationId;
-use crate::query::{NamesRows, Output, Reach, Sources};
+use crate::query::{NamesRows, Output, Reach, SelectAst, Sources};
 use crate::table::{GlobalTable, RowReader, TenantTable, read_organization};
 
 fn require_database<'r>(run: &'r Run<'_>) -> Result<&'r Database> {
@@ -32,6 +32,10 @@ impl<T: TenantTable> SelectAcross<'_, T> {
     ) -> Result<Vec<(OrganizationId, T)>> {
         let (run, table) = (executor.lower(), T::definition());
         let database = require_database(&run)?;
+        // The trait says so too, but can be implemented by hand over another table's definition.
+        if table.tenant_column().is_none() {
+            return Err(Error::misuse("a global table has no organizations").at_table(table.name()));
+        }
         database.accept(self.authority, "select", table).await?;
         let kind = database.schema().organization_kind();
         let ast = self.ast;
@@ -47,6 +51,23 @@ impl<T: TenantTable> SelectAcross<'_, T> {
         )
         .await
     }
+}
+
+/// The rows of a global table, where no scope is at hand, after the use is written down.
+pub(crate) async fn read_global<T: GlobalTable>(
+    database: &Database,
+    authority: &CrossTenantAuthority,
+) -> Result<Vec<T>> {
+    let (run, table) = (Executor::lower(database), T::definition());
+    database.accept(authority, "select", table).await?;
+    let ast = SelectAst::new(table);
+    run.read_all(
+        Actor::Accepted,
+        table,
+        |context| context.renderer(Reach::Across).select(&ast, Output::Rows),
+        <T as Sources>::read,
+    )
+    .await
 }
 
 impl<T: GlobalTable> InsertGlobal<'_, T> {

@@ -50,15 +50,27 @@ pub struct AuditEvent {
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum AuditKind {
+    /// A credential was deleted.
+    CredentialDeleted,
+    /// The secret of a credential was handed out, for the purpose in the detail.
+    CredentialOpened,
+    /// The secret of a credential was stored, for the first time or in the place of another.
+    CredentialStored,
     /// Cross-tenant authority is about to be used.
     CrossTenant {
         /// The reason that was given for it.
         reason: &'static str,
     },
+    /// An organization, or the platform, seals under a new data key.
+    DataKeyActivated,
+    /// A data key under which nothing is sealed any more was destroyed.
+    DataKeyRetired,
     /// Everything was halted: no scope of the issuer works any more.
     HaltedAll,
     /// A wall of isolation was found breached, and what crossed it was withheld.
     Incident,
+    /// The data keys of an organization are about to be destroyed for good.
+    KeysShredded,
     /// An organization can be entered again.
     OrganizationResumed,
     /// An organization was suspended in this process.
@@ -69,6 +81,8 @@ pub enum AuditKind {
     ScopeDenied,
     /// Somebody entered an organization.
     ScopeEntered,
+    /// A sealed value did not open.
+    SecretRefused,
     /// A ticket was exchanged for a scope.
     TicketRedeemed,
     /// A ticket was refused.
@@ -165,8 +179,10 @@ impl AuditSink for TracingSink {
             AuditKind::Incident => emit!(error),
             AuditKind::CrossTenant { .. }
             | AuditKind::HaltedAll
+            | AuditKind::KeysShredded
             | AuditKind::OrganizationSuspended
             | AuditKind::ScopeDenied
+            | AuditKind::SecretRefused
             | AuditKind::TicketRefused => emit!(warn),
             _ => emit!(info),
         }

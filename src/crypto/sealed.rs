@@ -1,28 +1,20 @@
 //! A keyed box for short messages that leave the process and come back: tickets, cursors.
 //!
 //! ```text
-//! okm  = HKDF-SHA256(ikm = key, salt, info)     key 32 || nonce 12 || commitment 32
+//! okm  = HKDF-SHA256(ikm = key, salt, info)     see `message.rs`
 //! info = "tenantry sealed v1" || key version || len(purpose) || purpose || len(aad) || aad
 //! box  = 0x01 || key version || salt 32 || commitment 32 || AES-256-GCM(key, nonce, header, text)
 //! ```
 //!
 //! Lengths are 64-bit and the key version is 32-bit, both big-endian; the header is what stands
-//! before the ciphertext. A fresh salt gives each message a key of its own, so that no nonce
-//! repeats and no message counts against another; the commitment makes sure that a box opens
-//! under one key, purpose and AAD only, which GCM alone does not.
+//! before the ciphertext.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use aes_gcm::aead::{Aead, Payload};
-use aes_gcm::{Aes256Gcm, KeyInit};
-use hkdf::Hkdf;
-use sha2::Sha256;
-use subtle::ConstantTimeEq;
-use zeroize::Zeroizing;
-
-use super::secret::{SecretBytes, fill_random};
+use super::message::{COMMITMENT, KEY, Message, SALT, TAG};
+use super::secret::{SecretBytes, check_keys, fill_random};
 use crate::error::{Error, Result};
 
 /// Keys in several versions: the newest seals, and every one opens.
@@ -64,16 +56,6 @@ impl KeyRing {
     pub fn new(versions: impl IntoIterator<Item = (u32, SecretBytes)>) -> Result<Self> {
         let mut keys = BTreeMap::<u32, SecretBytes>::new();
         for (version, key) in versions {
-            let bytes = key.expose_secret();
-            if bytes.len() != KEY {
-                return Err(Error::invalid("a key has 32 bytes"));
-            }
-            if bytes.windows(2).all(|pair| matches!(pair, [a, b] if a == b)) {
-                return Err(Error::invalid("a key is not one byte repeated"));
-            }
-            if keys.values().any(|other| other.ct_eq(bytes)) {
-                return Err(Error::invalid("two key versions have the same key"));
-            }
             if keys.insert(version, key).is_some() {
                 return Err(Error::invalid("a key version occurs twice"));
             }
@@ -81,6 +63,7 @@ impl KeyRing {
         if keys.is_empty() {
             return Err(Error::invalid("a key ring has at least one key"));
         }
+        check_keys(keys.values())?;
         Ok(Self { keys: Arc::new(keys) })
     }
 
@@ -118,19 +101,20 @@ impl KeyRing {
         let (header, ciphertext) = sealed.split_at_checked(HEADER).ok_or(misshapen)?;
         let (&[format], rest) = header.split_first_chunk().ok_or(misshapen)?;
         let (&version, rest) = rest.split_first_chunk().ok_or(misshapen)?;
-        let (salt, commitment) = rest.split_first_chunk().ok_or(misshapen)?;
+        let (salt, rest) = rest.split_first_chunk().ok_or(misshapen)?;
+        let commitment = rest.as_array().ok_or(misshapen)?;
         if format != FORMAT {
             return Err(Unopened("sealed in an unknown format"));
         }
         let version = u32::from_be_bytes(version);
         let key = self.keys.get(&version).ok_or(Unopened("sealed under an unknown key version"))?;
         let unauthentic = Unopened("edited, or sealed under another key or for another purpose");
-        let message = Message::derive(key, version, salt, purpose, aad).ok_or(unauthentic)?;
-        if !bool::from(message.commitment.ct_eq(commitment)) {
+        let message = message(key, version, salt, purpose, aad).ok_or(unauthentic)?;
+        if !message.commits_to(commitment) {
             return Err(unauthentic);
         }
-        let payload = Payload { msg: ciphertext, aad: header };
-        message.cipher.decrypt(&message.nonce.into(), payload).map_err(|_| unauthentic)
+        let mut text = message.decrypt(header, ciphertext).ok_or(unauthentic)?;
+        Ok(std::mem::take(&mut *text))
     }
 
     fn seal_salted(
@@ -141,15 +125,16 @@ impl KeyRing {
         text: &[u8],
     ) -> Option<Vec<u8>> {
         let (&version, key) = self.keys.last_key_value()?;
-        let message = Message::derive(key, version, salt, purpose, aad)?;
+        let message = message(key, version, salt, purpose, aad)?;
+        let mut header = [0; HEADER];
         let mut sealed = Vec::with_capacity(HEADER + text.len() + TAG);
         sealed.push(FORMAT);
         sealed.extend(version.to_be_bytes());
         sealed.extend(salt);
-        sealed.extend(message.commitment);
-        let payload = Payload { msg: text, aad: &sealed };
-        let ciphertext = message.cipher.encrypt(&message.nonce.into(), payload).ok()?;
-        sealed.extend(ciphertext);
+        sealed.extend(message.commitment());
+        header.copy_from_slice(&sealed);
+        sealed.extend(text);
+        message.encrypt(&header, &mut sealed, HEADER)?;
         Some(sealed)
     }
 }
@@ -166,50 +151,27 @@ impl Unopened {
     }
 }
 
-/// What one message is sealed with.
-struct Message {
-    cipher: Aes256Gcm,
-    nonce: [u8; NONCE],
-    commitment: [u8; COMMITMENT],
-}
-
-impl Message {
-    fn derive(
-        key: &SecretBytes,
-        version: u32,
-        salt: &[u8; SALT],
-        purpose: &str,
-        aad: &[u8],
-    ) -> Option<Self> {
-        let mut okm = Zeroizing::new([0; KEY + NONCE + COMMITMENT]);
-        let length = |bytes: &[u8]| (bytes.len() as u64).to_be_bytes();
-        Hkdf::<Sha256>::new(Some(salt), key.expose_secret())
-            .expand_multi_info(
-                &[
-                    LABEL,
-                    &version.to_be_bytes(),
-                    &length(purpose.as_bytes()),
-                    purpose.as_bytes(),
-                    &length(aad),
-                    aad,
-                ],
-                okm.as_mut_slice(),
-            )
-            .ok()?;
-        let (key, rest) = okm.split_first_chunk::<KEY>()?;
-        let (&nonce, rest) = rest.split_first_chunk()?;
-        let (&commitment, _) = rest.split_first_chunk()?;
-        Some(Self { cipher: Aes256Gcm::new(key.into()), nonce, commitment })
-    }
+fn message(
+    key: &SecretBytes,
+    version: u32,
+    salt: &[u8; SALT],
+    purpose: &str,
+    aad: &[u8],
+) -> Option<Message> {
+    let length = |bytes: &[u8]| (bytes.len() as u64).to_be_bytes();
+    let info = [
+        LABEL,
+        &version.to_be_bytes(),
+        &length(purpose.as_bytes()),
+        purpose.as_bytes(),
+        &length(aad),
+        aad,
+    ];
+    Message::derive(key.expose_secret(), salt, &info)
 }
 
 const LABEL: &[u8] = b"tenantry sealed v1";
 const FORMAT: u8 = 1;
-const KEY: usize = 32;
-const SALT: usize = 32;
-const NONCE: usize = 12;
-const COMMITMENT: usize = 32;
-const TAG: usize = 16;
 const HEADER: usize = 1 + 4 + SALT + COMMITMENT;
 const MAX_TEXT: usize = 64 * 1_024;
 
@@ -306,13 +268,13 @@ mod tests {
     #[test]
     fn an_authentic_box_with_another_commitment_is_refused() {
         let keys = ring(&[(1, 0)]);
-        let message = Message::derive(&key(0), 1, &[5; SALT], "p", b"a").unwrap();
+        let message = message(&key(0), 1, &[5; SALT], "p", b"a").unwrap();
         let mut sealed = vec![FORMAT, 0, 0, 0, 1];
         sealed.extend([5; SALT]);
         sealed.extend([6; COMMITMENT]);
-        let payload = Payload { msg: b"text", aad: &sealed };
-        let ciphertext = message.cipher.encrypt(&message.nonce.into(), payload);
-        sealed.extend(ciphertext.unwrap());
+        let header = sealed.clone();
+        sealed.extend(b"text");
+        message.encrypt(&header, &mut sealed, HEADER).unwrap();
         assert!(keys.open("p", b"a", &sealed).is_err());
     }
 

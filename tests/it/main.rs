@@ -15,6 +15,9 @@
 )]
 
 mod contract;
+#[cfg(all(unix, feature = "files"))]
+mod credential_files;
+mod credentials;
 mod example;
 mod faults;
 mod leaks;

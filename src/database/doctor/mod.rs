@@ -6,6 +6,9 @@
 //! [`Database`](crate::Database) refuses fatal findings, [`Database::doctor`] lists all of them
 //! and also looks at the rows.
 //!
+//! Beside the database it looks into the environment of the process, on demand:
+//! [`EnvironmentCheck`] finds organizations' tokens where only the application's own belong.
+//!
 //! Every finding carries the statements that mend it. The chapter `doctor.md` of the manual
 //! explains each code.
 //!
@@ -15,6 +18,7 @@
 mod catalog;
 #[cfg(feature = "sqlite")]
 mod columns;
+mod environment;
 #[cfg(feature = "sqlite")]
 mod indexes;
 #[cfg(feature = "sqlite")]
@@ -35,6 +39,7 @@ mod sqlite;
 #[cfg(feature = "sqlite")]
 mod statement;
 
+pub use environment::EnvironmentCheck;
 pub use report::{Acceptance, Finding, Report, Severity};
 
 #[cfg(feature = "sqlite")]

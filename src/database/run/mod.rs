@@ -97,14 +97,14 @@ enum Access {
 }
 
 impl Access {
-    /// INVARIANT: a scope writes tenant-owned tables alone, an authority global tables alone and
-    /// reads tenant-owned ones. The traits of the row types say so too, but a trait can be
-    /// implemented by hand over another table's definition.
+    /// INVARIANT: a scope writes tenant-owned tables alone, and an authority global tables alone.
+    /// The traits of the row types say so too, but a trait can be implemented by hand over another
+    /// table's definition.
     fn require(self, actor: Actor<'_>, table: &'static TableDefinition) -> Result<()> {
         let owned = table.tenant_column().is_some();
         let right = match (actor, self) {
-            (Actor::Scope(_), Self::Read) => true,
-            (Actor::Scope(_), Self::Write) | (Actor::Accepted, Self::Read) => owned,
+            (_, Self::Read) => true,
+            (Actor::Scope(_), Self::Write) => owned,
             (Actor::Accepted, Self::Write) => !owned,
         };
         if right {

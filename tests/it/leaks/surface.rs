@@ -6,6 +6,9 @@ use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 use tenantry::ambient::CrossTenantAuthority;
+use tenantry::crypto::{
+    AccessToken, ClientSecret, DataKey, RefreshToken, SecretBytes, WebhookSecret,
+};
 use tenantry::database::Transaction;
 use tenantry::id::OrganizationKind;
 use tenantry::scope::ScopeIssuer;
@@ -156,7 +159,7 @@ fn l48_every_public_function_is_on_the_list() {
     let gone: Vec<_> = list.difference(&found).collect();
     assert!(added.is_empty() && gone.is_empty(), "added {added:?}, gone {gone:?}");
     for (name, signature) in &functions {
-        let crosses = ["_across", "_global"]
+        let crosses = ["_across", "_global", "_platform"]
             .iter()
             .any(|word| name.ends_with(word) || name.contains(&format!("{word}_")));
         let exempt = ["allow_cross_tenant"].contains(&name.as_str());
@@ -214,6 +217,34 @@ fn l48_neither_scopes_nor_authority_come_from_anywhere_else() {
     assert!(
         implements!(Database: Clone) && implements!(Database: Send) && implements!(Database: Sync)
     );
+}
+
+/// A secret has one door, and no trait opens another.
+#[test]
+fn c37_secrets_are_neither_copied_nor_shown_nor_compared_by_any_trait() {
+    macro_rules! closed {
+        ($($secret:ty)+) => {$(
+            for (what, has) in [
+                ("cloned", implements!($secret: Clone)),
+                ("displayed", implements!($secret: std::fmt::Display)),
+                ("serialized", implements!($secret: serde::Serialize)),
+                ("deserialized", implements!($secret: serde::de::DeserializeOwned)),
+                ("compared", implements!($secret: PartialEq)),
+                ("ordered", implements!($secret: PartialOrd)),
+                ("hashed", implements!($secret: std::hash::Hash)),
+                ("dereferenced", implements!($secret: std::ops::Deref)),
+                ("borrowed as bytes", implements!($secret: AsRef<[u8]>)),
+                ("borrowed as text", implements!($secret: AsRef<str>)),
+                ("turned into text", implements!($secret: Into<String>)),
+                ("turned into bytes", implements!($secret: Into<Vec<u8>>)),
+                ("made of nothing", implements!($secret: Default)),
+            ] {
+                assert!(!has, "{} is {what}", stringify!($secret));
+            }
+        )+};
+    }
+    assert!(implements!(String: serde::Serialize) && implements!(String: Into<Vec<u8>>));
+    closed!(SecretBytes AccessToken RefreshToken ClientSecret WebhookSecret DataKey);
 }
 
 #[test]

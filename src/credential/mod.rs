@@ -1,0 +1,42 @@
+//! Credentials at rest: the data keys of organizations, what is sealed under them, and files for
+//! child processes that must find a credential in one.
+
+pub mod conformance;
+mod credentials;
+#[cfg(all(unix, feature = "files"))]
+#[cfg_attr(not(test), expect(dead_code, reason = "the store of files stands on it"))]
+mod directory;
+mod keys;
+mod legacy;
+mod memory;
+#[cfg(all(unix, feature = "files"))]
+mod private;
+mod record;
+mod rotation;
+mod secret;
+mod shred;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod sql;
+mod store;
+#[cfg(all(unix, feature = "files"))]
+mod temporary;
+
+pub use credentials::{Credentials, CredentialsBuilder, OpenCredential};
+pub use keys::{
+    KeyAccess, KeyEpoch, KeySet, KeyState, KeyStore, Keys, KeysBuilder, MemoryKeyStore, Sealed,
+    StoredKey,
+};
+pub use legacy::{AesGcmLayout, ForeignAesGcm, LegacyFormat, Plaintext, misread};
+pub use memory::MemoryCredentialStore;
+pub use record::{
+    Checkpoint, CredentialId, CredentialInfo, KeyUse, NewCredential, Resealed, Snapshot,
+    StoredCredential, Written,
+};
+pub use rotation::{Reseal, ResealProgress, Rewrap, RewrapProgress, RotationStatus};
+pub use secret::Secret;
+pub use shred::{FileLedger, MemoryLedger, ShredGrade, ShredLedger};
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub use sql::SqlCredentialStore;
+pub use store::CredentialStore;
+#[cfg(all(unix, feature = "files"))]
+pub use temporary::{TemporaryCredentialFile, TemporaryCredentials};

@@ -1,0 +1,257 @@
+//! The SQL store as a store of keys.
+
+use async_trait::async_trait;
+use time::OffsetDateTime;
+
+use super::SqlCredentialStore;
+use super::tables::{
+    CanaryRow, KeyRow, RingRow, SLOT, canaries, key_rings, key_set, micros, organization_keys,
+};
+use crate::ambient::read_global;
+use crate::credential::{KeyAccess, KeyEpoch, KeySet, KeyState, KeyStore, StoredKey};
+use crate::crypto::{KekId, KeyId, WrappedKey};
+use crate::database::Transaction;
+use crate::error::{Error, ErrorKind, Result};
+use crate::scope::TenantScope;
+
+#[async_trait]
+impl KeyStore for SqlCredentialStore {
+    async fn load(&self, access: KeyAccess<'_>) -> Result<KeySet> {
+        match access {
+            KeyAccess::Organization(scope) => {
+                let rows = RingRow::select(scope).left_join_from(organization_keys::slot);
+                key_set(rows.fetch_all(&self.db).await?)
+            }
+            KeyAccess::Platform(authority) => self.platform(authority).await,
+        }
+    }
+
+    async fn activate(
+        &self,
+        access: KeyAccess<'_>,
+        seen: KeyEpoch,
+        key: &StoredKey,
+    ) -> Result<bool> {
+        let scope = match access {
+            KeyAccess::Organization(scope) => scope,
+            KeyAccess::Platform(authority) => {
+                return self
+                    .change_platform(authority, |set| {
+                        change(set, seen, |set| {
+                            for other in &mut set.keys {
+                                if other.state == KeyState::Active {
+                                    other.state = KeyState::DecryptOnly;
+                                }
+                            }
+                            set.keys.push(key.clone());
+                            true
+                        })
+                    })
+                    .await;
+            }
+        };
+        let mut tx = self.db.begin(scope).await?;
+        if !raise(scope, &mut tx, seen).await? {
+            return Ok(false);
+        }
+        KeyRow::insert(scope, KeyRow::of(key)?).execute(&mut tx).await?;
+        RingRow::update(scope)
+            .set(key_rings::active, *key.id.as_uuid())
+            .key(SLOT)
+            .execute(&mut tx)
+            .await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    async fn rewrap(
+        &self,
+        access: KeyAccess<'_>,
+        key: KeyId,
+        from: &WrappedKey,
+        to: &WrappedKey,
+    ) -> Result<bool> {
+        let scope = match access {
+            KeyAccess::Organization(scope) => scope,
+            KeyAccess::Platform(authority) => {
+                return self
+                    .change_platform(authority, |set| {
+                        let stored = set.keys.iter_mut().find(|stored| stored.id == key);
+                        let wrapped = stored.and_then(|stored| stored.wrapped.as_mut());
+                        let Some(wrapped) = wrapped.filter(|wrapped| **wrapped == *from) else {
+                            return false;
+                        };
+                        *wrapped = to.clone();
+                        true
+                    })
+                    .await;
+            }
+        };
+        let unchanged = organization_keys::wrapped
+            .eq(from.as_bytes().to_vec())
+            .and(organization_keys::kek_id.eq(from.kek().as_str()));
+        let changed = KeyRow::update(scope)
+            .set(organization_keys::wrapped, to.as_bytes().to_vec())
+            .set(organization_keys::kek_id, to.kek().as_str())
+            .filter(organization_keys::key_id.eq(*key.as_uuid()).and(unchanged))
+            .execute(&self.db)
+            .await?;
+        Ok(changed == 1)
+    }
+
+    async fn destroy(
+        &self,
+        access: KeyAccess<'_>,
+        seen: KeyEpoch,
+        key: KeyId,
+        at: OffsetDateTime,
+    ) -> Result<bool> {
+        let scope = match access {
+            KeyAccess::Organization(scope) => scope,
+            KeyAccess::Platform(authority) => {
+                return self
+                    .change_platform(authority, |set| {
+                        change(set, seen, |set| {
+                            let retired = |stored: &&mut StoredKey| {
+                                stored.id == key && stored.state == KeyState::DecryptOnly
+                            };
+                            let Some(stored) = set.keys.iter_mut().find(retired) else {
+                                return false;
+                            };
+                            *stored = stored.clone().destroyed(at);
+                            true
+                        })
+                    })
+                    .await;
+            }
+        };
+        let mut tx = self.db.begin(scope).await?;
+        let ring = RingRow::find(scope, SLOT).fetch_optional(&mut tx).await?;
+        if ring.is_none_or(|ring| ring.active == Some(*key.as_uuid()))
+            || !raise(scope, &mut tx, seen).await?
+        {
+            return Ok(false);
+        }
+        let destroyed = destroy(scope, &mut tx, Some(key), at).await?;
+        if destroyed == 1 {
+            tx.commit().await?;
+        }
+        Ok(destroyed == 1)
+    }
+
+    async fn shred(&self, access: KeyAccess<'_>, at: OffsetDateTime) -> Result<()> {
+        let scope = match access {
+            KeyAccess::Organization(scope) => scope,
+            KeyAccess::Platform(authority) => {
+                let shredded = |set: &mut KeySet| {
+                    if set.shredded_at.is_some() {
+                        return false;
+                    }
+                    for key in set.keys.iter_mut().filter(|key| key.state != KeyState::Destroyed) {
+                        *key = key.clone().destroyed(at);
+                    }
+                    (set.shredded_at, set.epoch) = (Some(at), set.epoch.next());
+                    true
+                };
+                for _ in 0..ATTEMPTS {
+                    if self.change_platform(authority, shredded).await?
+                        || self.platform(authority).await?.shredded_at.is_some()
+                    {
+                        return Ok(());
+                    }
+                }
+                return Err(Error::unavailable("the platform's keys change too fast"));
+            }
+        };
+        let mut tx = self.db.begin(scope).await?;
+        let ring = RingRow::find(scope, SLOT).fetch_optional(&mut tx).await?;
+        if ring.as_ref().is_some_and(|ring| ring.shredded_at.is_some()) {
+            return Ok(());
+        }
+        destroy(scope, &mut tx, None, at).await?;
+        let epoch = ring.map_or(Ok(KeyEpoch::default()), |ring| ring.epoch())?.next();
+        let ring = RingRow {
+            slot: SLOT,
+            epoch: epoch.get().cast_signed(),
+            active: None,
+            shredded_at: Some(micros(at)?),
+        };
+        RingRow::insert(scope, ring)
+            .on_conflict(key_rings::slot)
+            .update((key_rings::epoch, key_rings::active, key_rings::shredded_at))
+            .execute(&mut tx)
+            .await?;
+        tx.commit().await
+    }
+
+    async fn canaries(&self) -> Result<Vec<StoredKey>> {
+        let rows = read_global::<CanaryRow>(&self.db, &self.authority).await?;
+        rows.into_iter().map(CanaryRow::into_key).collect()
+    }
+
+    async fn add_canary(&self, canary: &StoredKey) -> Result<()> {
+        let Some(row) = CanaryRow::of(canary)? else { return Ok(()) };
+        match CanaryRow::insert_global(&self.authority, row).execute(&self.db).await {
+            // The one that is there stands.
+            Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
+            inserted => inserted.map(drop),
+        }
+    }
+
+    async fn remove_canary(&self, kek: &KekId) -> Result<()> {
+        CanaryRow::delete_global(&self.authority)
+            .filter(canaries::kek_id.eq(kek.as_str()))
+            .execute(&self.db)
+            .await
+            .map(drop)
+    }
+}
+
+/// Raises the organization's epoch, if it is the one that was seen: made at the first key.
+async fn raise(scope: &TenantScope, tx: &mut Transaction, seen: KeyEpoch) -> Result<bool> {
+    let ring = RingRow::find(scope, SLOT).fetch_optional(&mut *tx).await?;
+    let epoch = seen.next().get().cast_signed();
+    match ring {
+        None if seen == KeyEpoch::default() => {
+            let ring = RingRow { slot: SLOT, epoch, active: None, shredded_at: None };
+            RingRow::insert(scope, ring).execute(tx).await?;
+            Ok(true)
+        }
+        Some(ring) if ring.epoch()? == seen && ring.shredded_at.is_none() => {
+            RingRow::update(scope).set(key_rings::epoch, epoch).key(SLOT).execute(tx).await?;
+            Ok(true)
+        }
+        _ => Ok(false),
+    }
+}
+
+/// Destroys one key, or all that there are.
+async fn destroy(
+    scope: &TenantScope,
+    tx: &mut Transaction,
+    key: Option<KeyId>,
+    at: OffsetDateTime,
+) -> Result<u64> {
+    let mut living = organization_keys::destroyed_at.is_null();
+    if let Some(key) = key {
+        living = living.and(organization_keys::key_id.eq(*key.as_uuid()));
+    }
+    KeyRow::update(scope)
+        .set(organization_keys::wrapped, None)
+        .set(organization_keys::kek_id, None)
+        .set(organization_keys::destroyed_at, micros(at)?)
+        .filter(living)
+        .execute(tx)
+        .await
+}
+
+/// Changes a set whose epoch is the one that was seen, and raises it.
+fn change(set: &mut KeySet, seen: KeyEpoch, change: impl FnOnce(&mut KeySet) -> bool) -> bool {
+    let changed = set.epoch == seen && set.shredded_at.is_none() && change(set);
+    if changed {
+        set.epoch = set.epoch.next();
+    }
+    changed
+}
+
+const ATTEMPTS: usize = 8;

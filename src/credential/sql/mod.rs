@@ -1,0 +1,306 @@
+//! Sealed credentials in a SQL database, in tables of the crate's own making.
+//!
+//! Nothing here is below the walls: every statement begins with a scope, and what crosses from one
+//! organization to another is `Incident`, as everywhere. Read snapshots are single statements; what
+//! is written is compared with the epoch in the transaction that writes it.
+
+mod keys;
+mod platform;
+mod tables;
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use self::tables::{
+    CanaryRow, CredentialRow, KeyRow, PlatformRow, ResealRow, RingRow, SLOT, credentials, number,
+    reseals,
+};
+use super::keys::KeyEpoch;
+use super::record::{
+    Checkpoint, CredentialId, KeyUse, Resealed, Snapshot, StoredCredential, Written,
+};
+use super::store::CredentialStore;
+use crate::ambient::CrossTenantAuthority;
+use crate::crypto::KeyId;
+use crate::database::{Database, Transaction};
+use crate::error::{ErrorKind, Result};
+use crate::id::OrganizationId;
+use crate::query::{Prepared, count};
+use crate::scope::TenantScope;
+use crate::table::Schema;
+
+/// Keeps sealed credentials and their keys in a [`Database`]. Clones share it.
+///
+/// Its tables are `organization_key_rings`, `organization_keys`, `sealed_credentials`,
+/// `credential_reseals`, `kek_canaries` and `platform_keys`; [`tables`](Self::tables) registers them.
+///
+/// # Security
+///
+/// The database holds envelopes and wrapped keys alone. What a hostile administrator of it can and
+/// cannot do stands in [the chapter on credentials](crate::manual::credentials).
+///
+/// # Examples
+///
+/// ```
+/// use tenantry::ambient::cross_tenant_authority;
+/// use tenantry::credential::{Credentials, SqlCredentialStore};
+/// use tenantry::crypto::LocalKeyring;
+/// use tenantry::scope::{MemoryDirectory, Principal, ScopeIssuer};
+/// use tenantry::table::Schema;
+/// use tenantry::Database;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> tenantry::Result<()> {
+/// # let issuer = ScopeIssuer::new(MemoryDirectory::new());
+/// let db = Database::builder()
+///     .issuer(&issuer)
+///     .allow_cross_tenant()
+///     .connect("sqlite::memory:", SqlCredentialStore::tables(Schema::new()))
+///     .await?;
+/// db.create_tables().await?;
+///
+/// let authority = cross_tenant_authority("canaries of the keys", Principal::service("start"));
+/// let store = SqlCredentialStore::new(&db, authority);
+/// let credentials = Credentials::builder(&issuer, LocalKeyring::random()?, store).build();
+/// credentials.keys().check().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct SqlCredentialStore {
+    db: Database,
+    /// For what belongs to no organization: canaries.
+    authority: Arc<CrossTenantAuthority>,
+    by_id: Arc<Prepared<Found, (Uuid,)>>,
+}
+
+type Found = (CredentialRow, RingRow);
+
+impl SqlCredentialStore {
+    /// The schema with the tables of the store.
+    pub fn tables(schema: Schema) -> Schema {
+        schema
+            .tenant::<RingRow>()
+            .tenant::<KeyRow>()
+            .tenant::<CredentialRow>()
+            .tenant::<ResealRow>()
+            .global::<CanaryRow>()
+            .global::<PlatformRow>()
+    }
+
+    pub(crate) fn over(db: &Database, authority: CrossTenantAuthority) -> Self {
+        let by_id = CredentialRow::prepare(|q, (id,)| {
+            q.join(credentials::slot).filter(credentials::id.eq(id))
+        });
+        Self { db: db.clone(), authority: Arc::new(authority), by_id: Arc::new(by_id) }
+    }
+
+    /// A transaction in which the keys are those of the epoch: `None` where they are not.
+    async fn begin(&self, scope: &TenantScope, epoch: KeyEpoch) -> Result<Option<Transaction>> {
+        let mut tx = self.db.begin(scope).await?;
+        let ring = RingRow::find(scope, SLOT).fetch_optional(&mut tx).await?;
+        let Some(ring) = ring else { return Ok(None) };
+        // INVARIANT: asked in the transaction that writes, so that nothing is written under a key
+        // that was retired or destroyed since it was sealed.
+        let current = ring.epoch()? == epoch && ring.shredded_at.is_none();
+        Ok(current.then_some(tx))
+    }
+
+    async fn epoch(&self, scope: &TenantScope) -> Result<KeyEpoch> {
+        let ring = RingRow::find(scope, SLOT).fetch_optional(&self.db).await?;
+        ring.map_or(Ok(KeyEpoch::default()), |ring| ring.epoch())
+    }
+
+    /// A page row by row, for one with a row that cannot be read.
+    async fn singly(
+        &self,
+        scope: &TenantScope,
+        after: Option<CredentialId>,
+        limit: u32,
+    ) -> Result<Snapshot<Vec<(CredentialId, Result<StoredCredential>)>>> {
+        let mut ids = CredentialRow::select(scope).limit(limit.into());
+        if let Some(after) = after {
+            ids = ids.filter(credentials::id.gt(*after.as_uuid()));
+        }
+        // Read first, so that no key is older than a row says.
+        let epoch = self.epoch(scope).await?;
+        let mut page = Vec::new();
+        for id in ids.columns(credentials::id).fetch_all(&self.db).await? {
+            let id = CredentialId::from_uuid(id);
+            match self.get(scope, id).await {
+                Ok(Snapshot { value: None, .. }) => {}
+                Ok(Snapshot { value: Some(stored), .. }) => page.push((id, Ok(stored))),
+                Err(error) if error.kind() == ErrorKind::Corrupt => page.push((id, Err(error))),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Snapshot::new(epoch, page))
+    }
+}
+
+#[async_trait]
+impl CredentialStore for SqlCredentialStore {
+    async fn insert(
+        &self,
+        scope: &TenantScope,
+        epoch: KeyEpoch,
+        credential: &StoredCredential,
+    ) -> Result<Written> {
+        let row = CredentialRow::of(credential)?;
+        let Some(mut tx) = self.begin(scope, epoch).await? else {
+            return Ok(Written::KeysChanged);
+        };
+        match CredentialRow::insert(scope, row).execute(&mut tx).await {
+            Err(error) if error.kind() == ErrorKind::Conflict => return Ok(Written::Moved),
+            inserted => inserted?,
+        };
+        tx.commit().await?;
+        Ok(Written::Done)
+    }
+
+    async fn get(
+        &self,
+        scope: &TenantScope,
+        id: CredentialId,
+    ) -> Result<Snapshot<Option<StoredCredential>>> {
+        let found = self.by_id.fetch_optional(scope, (*id.as_uuid(),), &self.db).await?;
+        let Some((row, ring)) = found else {
+            return Ok(Snapshot::new(KeyEpoch::default(), None));
+        };
+        Ok(Snapshot::new(ring.epoch()?, Some(row.into_credential()?)))
+    }
+
+    async fn replace(
+        &self,
+        scope: &TenantScope,
+        epoch: KeyEpoch,
+        seen: u64,
+        credential: &StoredCredential,
+    ) -> Result<Written> {
+        let row = CredentialRow::of(credential)?;
+        // A version that no row can have.
+        let Ok(seen) = i64::try_from(seen) else { return Ok(Written::Moved) };
+        let Some(mut tx) = self.begin(scope, epoch).await? else {
+            return Ok(Written::KeysChanged);
+        };
+        let changed = CredentialRow::update(scope)
+            .set(credentials::provider, row.provider)
+            .set(credentials::label, row.label)
+            .set(credentials::version, row.version)
+            .set(credentials::key_id, row.key_id)
+            .set(credentials::sealed, row.sealed)
+            .set(credentials::updated_at, row.updated_at)
+            .filter(credentials::id.eq(row.id).and(credentials::version.eq(seen)))
+            .execute(&mut tx)
+            .await?;
+        if changed != 1 {
+            return Ok(Written::Moved);
+        }
+        tx.commit().await?;
+        Ok(Written::Done)
+    }
+
+    async fn page(
+        &self,
+        scope: &TenantScope,
+        after: Option<CredentialId>,
+        limit: u32,
+    ) -> Result<Snapshot<Vec<(CredentialId, Result<StoredCredential>)>>> {
+        let mut rows = CredentialRow::select(scope).join(credentials::slot).limit(limit.into());
+        if let Some(after) = after {
+            rows = rows.filter(credentials::id.gt(*after.as_uuid()));
+        }
+        let rows = match rows.fetch_all(&self.db).await {
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                return self.singly(scope, after, limit).await;
+            }
+            rows => rows?,
+        };
+        let epoch = rows.first().map_or(Ok(KeyEpoch::default()), |(_, ring)| ring.epoch())?;
+        let read = |(row, _): Found| (CredentialId::from_uuid(row.id), row.into_credential());
+        Ok(Snapshot::new(epoch, rows.into_iter().map(read).collect()))
+    }
+
+    async fn remove(&self, scope: &TenantScope, id: CredentialId) -> Result<bool> {
+        let removed = CredentialRow::delete(scope).key(*id.as_uuid()).execute(&self.db).await?;
+        Ok(removed == 1)
+    }
+
+    async fn usage(&self, scope: &TenantScope) -> Result<Snapshot<Vec<KeyUse>>> {
+        // Both in one transaction: at one moment.
+        let mut tx = self.db.begin(scope).await?;
+        let ring = RingRow::find(scope, SLOT).fetch_optional(&mut tx).await?;
+        let counts = CredentialRow::select(scope)
+            .group_by(credentials::key_id)
+            .aggregate(count())
+            .fetch_all(&mut tx)
+            .await?;
+        tx.rollback().await?;
+        let epoch = ring.map_or(Ok(KeyEpoch::default()), |ring| ring.epoch())?;
+        let each = |(key, count): (Option<Uuid>, i64)| {
+            Ok(KeyUse::new("credentials.sealed", key.map(KeyId::from_uuid), number(count)?))
+        };
+        Ok(Snapshot::new(epoch, counts.into_iter().map(each).collect::<Result<_>>()?))
+    }
+
+    async fn reseal(
+        &self,
+        scope: &TenantScope,
+        epoch: KeyEpoch,
+        seen: Option<Checkpoint>,
+        values: &[Resealed],
+        reached: Option<Checkpoint>,
+    ) -> Result<Written> {
+        let Some(mut tx) = self.begin(scope, epoch).await? else {
+            return Ok(Written::KeysChanged);
+        };
+        let stored = ResealRow::find(scope, SLOT).fetch_optional(&mut tx).await?;
+        if stored.map(ResealRow::into_checkpoint).transpose()? != seen {
+            return Ok(Written::Moved);
+        }
+        for value in values {
+            let as_read = credentials::id
+                .eq(*value.id.as_uuid())
+                .and(credentials::sealed.eq(value.from.clone()));
+            CredentialRow::update(scope)
+                .set(credentials::sealed, value.to.clone())
+                .set(credentials::key_id, *value.key.as_uuid())
+                .filter(as_read)
+                .execute(&mut tx)
+                .await?;
+        }
+        match reached {
+            Some(reached) => {
+                ResealRow::insert(scope, ResealRow::of(&reached)?)
+                    .on_conflict(reseals::slot)
+                    .update((reseals::target, reseals::last_id, reseals::resealed, reseals::broken))
+                    .execute(&mut tx)
+                    .await?
+            }
+            None => ResealRow::delete(scope).key(SLOT).execute(&mut tx).await?,
+        };
+        tx.commit().await?;
+        Ok(Written::Done)
+    }
+
+    async fn checkpoint(&self, scope: &TenantScope) -> Result<Option<Checkpoint>> {
+        let row = ResealRow::find(scope, SLOT).fetch_optional(&self.db).await?;
+        row.map(ResealRow::into_checkpoint).transpose()
+    }
+
+    async fn organizations(&self, authority: &CrossTenantAuthority) -> Result<Vec<OrganizationId>> {
+        let rows = RingRow::select_across(authority).fetch_all(&self.db).await?;
+        let mut organizations: Vec<_> = rows.into_iter().map(|(id, _)| id).collect();
+        organizations.sort_unstable();
+        Ok(organizations)
+    }
+}
+
+impl fmt::Debug for SqlCredentialStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqlCredentialStore").field("db", &self.db).finish_non_exhaustive()
+    }
+}

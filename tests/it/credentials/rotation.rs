@@ -1,0 +1,224 @@
+//! Keys change while credentials are used.
+
+use std::sync::Arc;
+
+use tenantry::ErrorKind;
+use tenantry::credential::{Credentials, KeyEpoch, KeyState, KeyUse};
+use tenantry::crypto::KeyId;
+
+use super::world::*;
+
+fn count(uses: &[KeyUse], key: KeyId) -> u64 {
+    uses.iter().filter(|each| each.key == Some(key)).map(|each| each.count).sum()
+}
+
+#[tokio::test]
+async fn c26_a_key_is_retired_once_nothing_is_sealed_under_it() {
+    for kind in KINDS {
+        let w = World::new(kind).await;
+        let mut ids = Vec::new();
+        for n in 0..7 {
+            ids.push(w.put(&w.a, &format!("token {n}")).await.id);
+        }
+        let theirs = w.put(&w.b, "token").await.id;
+        let old = w.credentials.rotation_status(&w.a).await.unwrap().keys[0].0;
+        refused(w.credentials.retire(&w.a, old).await, ErrorKind::Conflict);
+        let new = w.credentials.rotate(&w.a).await.unwrap();
+        let their_key = w.credentials.rotation_status(&w.b).await.unwrap().keys[0].0;
+        refused(w.credentials.retire(&w.a, their_key).await, ErrorKind::NotFound);
+
+        // Whatever is written is sealed under the new key.
+        w.credentials.replace(&w.a, ids[0], 1, &secret("token 0")).await.unwrap();
+        let status = w.credentials.rotation_status(&w.a).await.unwrap();
+        assert_eq!(status.keys, [(old, KeyState::DecryptOnly), (new, KeyState::Active)]);
+        assert_eq!((count(&status.uses, old), count(&status.uses, new)), (6, 1));
+        refused(w.credentials.retire(&w.a, old).await, ErrorKind::Conflict);
+
+        let mut dry = w.credentials.reseal(&w.a).chunk(3).dry_run();
+        let mut last = None;
+        while let Some(progress) = dry.step().await.unwrap() {
+            last = Some(progress);
+        }
+        assert_eq!(last.map(|last| (last.resealed, last.broken, last.done)), Some((6, 0, true)));
+        assert_eq!(count(&w.credentials.rotation_status(&w.a).await.unwrap().uses, old), 6);
+
+        // Paused after a chunk, and resumed by another process.
+        let first = w.credentials.reseal(&w.a).chunk(3).step().await.unwrap().unwrap();
+        assert!(!first.done);
+        let other = w.elsewhere();
+        let mut rest = other.reseal(&w.a).chunk(3);
+        let mut steps = 0;
+        while let Some(progress) = rest.step().await.unwrap() {
+            steps += 1;
+            last = Some(progress);
+        }
+        assert_eq!((steps, last.map(|last| (last.resealed, last.done))), (2, Some((6, true))));
+        assert!(w.store.checkpoint(&w.a).await.unwrap().is_none());
+
+        w.credentials.retire(&w.a, old).await.unwrap();
+        w.credentials.retire(&w.a, old).await.unwrap();
+        for (n, id) in ids.into_iter().enumerate() {
+            let opened = w.elsewhere().open(&w.a, id, "look").await.unwrap();
+            assert_eq!(token(&opened), format!("token {n}"));
+            assert_eq!(opened.info.version, if n == 0 { 2 } else { 1 });
+        }
+        assert_eq!(token(&w.credentials.open(&w.b, theirs, "look").await.unwrap()), "token");
+        assert_eq!(w.credentials.rotation_status(&w.b).await.unwrap().keys.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_process_that_holds_a_retired_key_writes_under_the_new_one() {
+    for kind in KINDS {
+        let w = World::new(kind).await;
+        let other = w.elsewhere();
+        let id = w.put(&w.a, "one").await.id;
+        assert_eq!(token(&other.open(&w.a, id, "look").await.unwrap()), "one");
+        let old = w.credentials.rotation_status(&w.a).await.unwrap().keys[0].0;
+        w.credentials.rotate(&w.a).await.unwrap();
+        while w.credentials.reseal(&w.a).step().await.unwrap().is_some_and(|step| !step.done) {}
+        w.credentials.retire(&w.a, old).await.unwrap();
+        // The other process still has the old key in memory, and believes that it is the active one.
+        let next = other.replace(&w.a, id, 1, &secret("two")).await.unwrap();
+        assert_eq!(next.version, 2);
+        assert_eq!(token(&w.credentials.open(&w.a, id, "look").await.unwrap()), "two");
+        assert_eq!(count(&w.credentials.rotation_status(&w.a).await.unwrap().uses, old), 0);
+    }
+}
+
+#[tokio::test]
+async fn c27_rotations_resealings_and_writers_at_once_lose_nothing() {
+    for kind in KINDS {
+        let w = Arc::new(World::new(kind).await);
+        let mut ids = Vec::new();
+        for n in 0..10 {
+            ids.push(w.put(&w.a, &format!("{n} 1")).await.id);
+        }
+        let mut tasks = Vec::new();
+        for (n, id) in ids.iter().copied().enumerate() {
+            let (w, credentials) = (Arc::clone(&w), w.elsewhere());
+            tasks.push(tokio::spawn(async move {
+                for version in 1..=5 {
+                    let next = secret(&format!("{n} {}", version + 1));
+                    credentials.replace(&w.a, id, version, &next).await.unwrap();
+                    let opened = credentials.open(&w.a, id, "look").await.unwrap();
+                    assert_eq!(token(&opened), format!("{n} {}", version + 1));
+                }
+            }));
+        }
+        for _ in 0..2 {
+            let (w, credentials) = (Arc::clone(&w), w.elsewhere());
+            tasks.push(tokio::spawn(async move {
+                for _ in 0..3 {
+                    credentials.rotate(&w.a).await.unwrap();
+                    let mut reseal = credentials.reseal(&w.a).chunk(4);
+                    loop {
+                        match reseal.step().await {
+                            Ok(Some(_)) => {}
+                            Ok(None) => break,
+                            // The other one, and the writers, were quicker eight times in a row.
+                            Err(error) => assert!(error.is_retryable(), "{error:?}"),
+                        }
+                    }
+                }
+            }));
+        }
+        for task in tasks {
+            task.await.unwrap();
+        }
+        let mut reseal = w.credentials.reseal(&w.a);
+        while reseal.step().await.unwrap().is_some() {}
+        for (key, state) in w.credentials.rotation_status(&w.a).await.unwrap().keys {
+            if state == KeyState::DecryptOnly {
+                w.credentials.retire(&w.a, key).await.unwrap();
+            }
+        }
+        for (n, id) in ids.into_iter().enumerate() {
+            let opened = w.elsewhere().open(&w.a, id, "look").await.unwrap();
+            assert_eq!((token(&opened), opened.info.version), (format!("{n} 6"), 6));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_value_that_does_not_open_is_counted_and_keeps_its_key() {
+    let w = World::new(Kind::Sql).await;
+    for n in 0..5 {
+        w.put(&w.a, &format!("token {n}")).await;
+    }
+    let damage = "UPDATE sealed_credentials SET version = 7 WHERE id = (SELECT max(id) FROM sealed_credentials)";
+    run_raw(&w.path, damage).await.unwrap();
+    let old = w.credentials.rotation_status(&w.a).await.unwrap().keys[0].0;
+    w.credentials.rotate(&w.a).await.unwrap();
+    let mut reseal = w.credentials.reseal(&w.a).chunk(2);
+    let mut last = None;
+    while let Some(progress) = reseal.step().await.unwrap() {
+        last = Some((progress.resealed, progress.broken));
+    }
+    assert_eq!(last, Some((4, 1)));
+    refused(w.credentials.retire(&w.a, old).await, ErrorKind::Conflict);
+}
+
+#[tokio::test]
+async fn a_kek_is_replaced_without_touching_what_is_sealed() {
+    for kind in KINDS {
+        let w = World::new(kind).await;
+        let (ours, theirs) = (w.put(&w.a, "A").await.id, w.put(&w.b, "B").await.id);
+        let stored = w.store.get(&w.a, ours).await.unwrap().value.unwrap();
+        let build =
+            |keyring| Credentials::builder(&w.issuer, keyring, Arc::clone(&w.store)).build();
+        // C25: a process without the KEK that is in use does not start.
+        refused(build(last_keyring()).keys().check().await, ErrorKind::Unconfigured);
+        let both = build(next_keyring());
+        both.keys().check().await.unwrap();
+        let authority = authority();
+        let status = both.kek_status(&authority).await.unwrap();
+        let old = status[0].0.clone();
+        assert_eq!((status.len(), status[0].1), (1, 2));
+        refused(both.retire_kek(&old, &authority).await, ErrorKind::Conflict);
+
+        let mut rewrap = both.rewrap_all(&authority).await.unwrap();
+        let first = rewrap.step().await.unwrap().unwrap();
+        assert_eq!((first.organizations, first.rewrapped, first.left), (1, 1, 1));
+        drop(rewrap);
+        refused(both.retire_kek(&old, &authority).await, ErrorKind::Conflict);
+        // Begun again, it passes over what is done.
+        let mut rewrap = both.rewrap_all(&authority).await.unwrap();
+        let mut last = None;
+        while let Some(progress) = rewrap.step().await.unwrap() {
+            last = Some(progress);
+        }
+        let last = last.unwrap();
+        assert_eq!((last.organizations, last.rewrapped, last.failed.len()), (2, 1, 0));
+        let new = both.kek_status(&authority).await.unwrap()[0].0.clone();
+        refused(both.retire_kek(&new, &authority).await, ErrorKind::Conflict);
+        both.retire_kek(&old, &authority).await.unwrap();
+
+        let after = build(last_keyring());
+        after.keys().check().await.unwrap();
+        assert_eq!(token(&after.open(&w.a, ours, "look").await.unwrap()), "A");
+        assert_eq!(token(&after.open(&w.b, theirs, "look").await.unwrap()), "B");
+        assert_eq!(w.store.get(&w.a, ours).await.unwrap().value.unwrap(), stored);
+    }
+}
+
+#[tokio::test]
+async fn the_platforms_keys_are_kept_beside_the_organizations() {
+    use tenantry::crypto::{SealContext, SecretKind};
+    let w = World::new(Kind::Sql).await;
+    let authority = authority();
+    let context =
+        SealContext::new(SecretKind::Credential, uuid::Uuid::nil(), "shopify", "client_secret", 1);
+    let context = context.unwrap();
+    let keys = w.credentials.keys();
+    let sealed =
+        keys.seal_platform(&context, b"platform", KeyEpoch::default(), &authority).await.unwrap();
+    keys.rotate_platform(&authority).await.unwrap();
+    let both = Credentials::builder(&w.issuer, next_keyring(), Arc::clone(&w.store)).build();
+    assert_eq!(both.keys().rewrap_platform(&authority).await.unwrap(), 2);
+    let keys = both.keys();
+    let opened = keys.open_platform(&context, sealed.as_bytes(), sealed.epoch(), &authority).await;
+    assert!(opened.unwrap().ct_eq(b"platform"));
+    let ours = keys.open(&w.a, &context, sealed.as_bytes(), KeyEpoch::default()).await;
+    refused(ours, ErrorKind::Corrupt);
+}

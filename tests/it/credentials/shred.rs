@@ -1,0 +1,128 @@
+//! What is destroyed stays destroyed.
+
+use std::sync::Arc;
+
+use tenantry::ErrorKind;
+use tenantry::credential::{
+    Credentials, FileLedger, MemoryLedger, NewCredential, ShredGrade, ShredLedger as _,
+    SqlCredentialStore,
+};
+
+use super::world::*;
+
+#[tokio::test]
+async fn c28_a_shredded_organization_opens_nothing_and_stores_nothing() {
+    for kind in KINDS {
+        let w = World::new(kind).await;
+        let (ours, theirs) = (w.put(&w.a, "A").await.id, w.put(&w.b, "B").await.id);
+        let other = w.elsewhere();
+        other.open(&w.a, ours, "look").await.unwrap();
+        assert_eq!(w.credentials.shred(&w.a).await.unwrap(), ShredGrade::KeyRowDeleted);
+        // C29: here at once, and in the other process with its next read.
+        for credentials in [&w.credentials, &other, &w.elsewhere()] {
+            refused(credentials.open(&w.a, ours, "look").await, ErrorKind::Shredded);
+            refused(credentials.list(&w.a).await, ErrorKind::Shredded);
+            let put = credentials.put(&w.a, NewCredential::new("x"), &secret("x")).await;
+            refused(put, ErrorKind::Shredded);
+            refused(credentials.replace(&w.a, ours, 1, &secret("x")).await, ErrorKind::Shredded);
+            refused(credentials.rotate(&w.a).await, ErrorKind::Shredded);
+            refused(credentials.reseal(&w.a).step().await, ErrorKind::Shredded);
+            assert_eq!(token(&credentials.open(&w.b, theirs, "look").await.unwrap()), "B");
+        }
+        assert_eq!(w.credentials.shred(&w.a).await.unwrap(), ShredGrade::KeyRowDeleted);
+        w.credentials.delete(&w.a, ours).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn c28_a_restored_backup_brings_no_shredded_organization_back() {
+    let w = World::new(Kind::Sql).await;
+    let (ours, theirs) = (w.put(&w.a, "A").await.id, w.put(&w.b, "B").await.id);
+    let (copy, again) = (w.dir.path().join("backup.db"), w.dir.path().join("again.db"));
+    for path in [&copy, &again] {
+        run_raw(&w.path, &format!("VACUUM INTO '{}'", path.display())).await.unwrap();
+    }
+    let ledger = FileLedger::open(w.dir.path().join("shredded.jsonl")).unwrap();
+    let build = |store: Arc<SqlCredentialStore>, ledger: Option<FileLedger>| {
+        let builder = Credentials::builder(&w.issuer, keyring(), store);
+        match ledger {
+            Some(ledger) => builder.ledger(ledger).build(),
+            None => builder.build(),
+        }
+    };
+    let now = Credentials::builder(&w.issuer, keyring(), Arc::clone(&w.store));
+    let now = now.ledger(ledger.clone()).build();
+    assert_eq!(now.shred(&w.a).await.unwrap(), ShredGrade::KeyRowDeletedAndLedgered);
+
+    // What the grade without a ledger does not promise.
+    let restored = database(&w.issuer, &copy).await;
+    let store = Arc::new(SqlCredentialStore::new(&restored, authority()));
+    let without = build(Arc::clone(&store), None);
+    assert_eq!(token(&without.open(&w.a, ours, "look").await.unwrap()), "A");
+
+    let restored = database(&w.issuer, &again).await;
+    let store = Arc::new(SqlCredentialStore::new(&restored, authority()));
+    let with = build(Arc::clone(&store), Some(ledger.clone()));
+    refused(with.open(&w.a, ours, "look").await, ErrorKind::Shredded);
+    let put = with.put(&w.a, NewCredential::new("x"), &secret("x")).await;
+    refused(put, ErrorKind::Shredded);
+    assert_eq!(token(&with.open(&w.b, theirs, "look").await.unwrap()), "B");
+    // The keys are gone from the restored database as well.
+    refused(build(store, None).open(&w.a, ours, "look").await, ErrorKind::Shredded);
+}
+
+#[tokio::test]
+async fn c31_a_ledger_that_fails_destroys_nothing() {
+    #[derive(Debug)]
+    struct Down;
+    #[async_trait::async_trait]
+    impl tenantry::credential::ShredLedger for Down {
+        async fn record(
+            &self,
+            _: &tenantry::OrganizationId,
+            _: time::OffsetDateTime,
+        ) -> tenantry::Result<()> {
+            Err(tenantry::Error::outage("the ledger is away", "planted"))
+        }
+        async fn find(
+            &self,
+            _: &tenantry::OrganizationId,
+        ) -> tenantry::Result<Option<time::OffsetDateTime>> {
+            Ok(None)
+        }
+    }
+    let w = World::with(Kind::Sql, |builder| builder.ledger(Down)).await;
+    let id = w.put(&w.a, "A").await.id;
+    refused(w.credentials.shred(&w.a).await, ErrorKind::Unavailable);
+    assert_eq!(token(&w.credentials.open(&w.a, id, "look").await.unwrap()), "A");
+}
+
+#[tokio::test]
+async fn a_ledger_survives_a_torn_line_and_refuses_a_misshapen_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ledger.jsonl");
+    let ledger = FileLedger::open(&path).unwrap();
+    let at = time::OffsetDateTime::UNIX_EPOCH;
+    ledger.record(&organization(1), at).await.unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, [&whole, &whole[..whole.len() / 2]].concat()).unwrap();
+    let ledger = FileLedger::open(&path).unwrap();
+    assert!(ledger.find(&organization(1)).await.unwrap().is_some());
+    ledger.record(&organization(2), at).await.unwrap();
+    ledger.record(&organization(2), at).await.unwrap();
+    for number in [1, 2] {
+        assert!(
+            FileLedger::open(&path).unwrap().find(&organization(number)).await.unwrap().is_some()
+        );
+    }
+    assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 2);
+    assert!(ledger.find(&organization(3)).await.unwrap().is_none());
+    std::fs::write(&path, b"{}\n").unwrap();
+    refused(FileLedger::open(&path), ErrorKind::Corrupt);
+    refused(ledger.find(&organization(1)).await, ErrorKind::Corrupt);
+    std::fs::remove_file(&path).unwrap();
+    refused(ledger.find(&organization(1)).await, ErrorKind::Unavailable);
+    let memory = MemoryLedger::new();
+    memory.record(&organization(1), at).await.unwrap();
+    assert!(memory.clone().find(&organization(1)).await.unwrap().is_some());
+}
