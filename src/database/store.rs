@@ -137,14 +137,11 @@ impl Store {
         }
     }
 
-    /// How long a caller waits for one read.
+    /// How long a caller waits for one read, where the session does not see to it.
     pub(crate) fn patience(&self, settings: &Settings) -> Option<std::time::Duration> {
         match self {
-            // The server stops the statement; this is for a server that does not answer.
             #[cfg(feature = "postgres")]
-            Self::Postgres(_) => {
-                settings.statement_timeout.map(|timeout| timeout + postgres::GRACE)
-            }
+            Self::Postgres(_) => None,
             #[cfg(feature = "sqlite")]
             Self::Sqlite(_) => settings.statement_timeout,
         }

@@ -208,6 +208,9 @@ impl Transaction {
         self.depth = depth - 1;
         if let Some(at) = failed.filter(|at| *at < depth) {
             self.state = State::Failed(at);
+        } else {
+            // What failed is undone: it is no reason to run all of it again.
+            self.retryable = false;
         }
         Ok(())
     }

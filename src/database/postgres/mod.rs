@@ -8,10 +8,9 @@ mod open;
 mod session;
 
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool};
+use sqlx::postgres::PgConnection;
 use sqlx::{Connection as _, Executor as _, Row as _};
 
 use super::doctor::{Acceptance, Examination};
@@ -23,14 +22,24 @@ use crate::id::{OrganizationId, OrganizationKey};
 use crate::table::{Dialect, Schema};
 
 pub(crate) use bind::add;
-pub(crate) use fault::opening;
-pub(crate) use open::{PostgresSettings, Secret};
+pub(crate) use open::{PostgresSettings, Secret, options};
 pub(crate) use session::Session;
 
 use names::{NAMES, SharedNames};
+use open::Pool;
 
 /// How much longer than its own timeout a server may take to say so.
-pub(crate) const GRACE: Duration = Duration::from_secs(5);
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A client that leaves is noticed within so many milliseconds, also in the middle of a statement:
+/// otherwise what was cancelled would go on, and hold a connection of the server's that no pool
+/// counts.
+const LOOKS_FOR_CLIENTS: &str = "; SET LOCAL client_connection_check_interval = 1000";
+const LOOKS_FOR_CLIENTS_ONCE: &str =
+    "BEGIN; SET LOCAL client_connection_check_interval = 1000; ROLLBACK";
+
+/// How long a table that is in use keeps new definitions waiting, and behind them everybody.
+const NO_LONGER_THAN: &str = "SET LOCAL lock_timeout = '5s'";
 
 /// The lock's number spells the crate's name.
 const ONE_AT_A_TIME: &str = "SELECT pg_catalog.pg_advisory_xact_lock(8386103176885957241)";
@@ -43,18 +52,13 @@ WHERE relnamespace = pg_catalog.current_schema()::pg_catalog.regnamespace
 
 #[derive(Debug)]
 pub(crate) struct PostgresStore {
-    application: PgPool,
+    application: Pool,
     /// The pool of the cross-tenant role.
-    across: Option<PgPool>,
-    owner: Option<PgConnectOptions>,
+    across: Option<Pool>,
     settings: PostgresSettings,
-    /// Whether statements stay prepared on the server.
-    prepared: bool,
     statement_timeout: Option<Duration>,
     transaction_max_age: Duration,
     names: SharedNames,
-    /// Why the last connection was refused after it was made.
-    refusal: Arc<Mutex<Option<&'static str>>>,
 }
 
 impl PostgresStore {
@@ -63,34 +67,24 @@ impl PostgresStore {
         postgres: PostgresSettings,
         settings: &Settings,
     ) -> Result<Self> {
-        let options = open::options(url)?;
-        let refusal = Arc::default();
         let across = match postgres.across.as_deref() {
-            Some(url) => {
-                let options = open::options(url)?;
-                Some(open::pool(options, &postgres, &refusal).await?.0)
-            }
+            Some(url) => Some(open::pool(options(url)?, &postgres).await?),
             None => None,
         };
-        let owner = postgres.owner.as_deref().map(open::options).transpose()?;
-        let (application, prepared) = open::pool(options, &postgres, &refusal).await?;
+        // What is wrong with it is said now.
+        postgres.owner.as_deref().map(options).transpose()?;
+        let application = open::pool(options(url)?, &postgres).await?;
         Ok(Self {
             application,
-            prepared,
             across,
-            owner,
             statement_timeout: settings.statement_timeout,
             transaction_max_age: settings.transaction_max_age,
             names: SharedNames::default(),
-            refusal,
             settings: postgres,
         })
     }
 
     /// A session in a transaction that has begun.
-    ///
-    /// A connection that the server has closed meanwhile is noticed here, where nothing was done
-    /// on it yet: the next one is tried, at most as many as the pool can hold.
     pub(crate) async fn session(
         &self,
         organization: Option<&OrganizationId>,
@@ -105,32 +99,46 @@ impl PostgresStore {
                 ));
             }
         };
-        let begin = self.begin_sql(organization, purpose)?;
-        let mut stale = self.settings.connections;
-        loop {
-            match self.try_session(pool, begin.clone()).await {
-                Err(fault) if fault.lost_connection() && stale > 0 => stale -= 1,
-                Err(fault) => return Err(self.unavailable(fault)),
-                Ok(session) => return Ok(session),
+        let begin = self.begin_sql(organization, purpose, pool.looks_for_clients)?;
+        let limit = self.statement_timeout.filter(|_| purpose != Purpose::Stream);
+        self.begun(pool, begin, limit).await
+    }
+
+    /// A connection that the server has closed meanwhile is noticed by BEGIN, where nothing was done
+    /// on it yet: the next one is tried, at most as many as the pool can hold, and for no longer
+    /// than one connection may be waited for.
+    async fn begun(&self, pool: &Pool, begin: String, limit: Option<Duration>) -> Result<Session> {
+        let trying = async {
+            let mut stale = self.settings.connections;
+            loop {
+                match self.try_session(pool, begin.clone(), limit).await {
+                    Err(Fault::Lost(_) | Fault::Garbled(_)) if stale > 0 => stale -= 1,
+                    tried => break tried,
+                }
             }
-        }
+        };
+        let tried = tokio::time::timeout(self.settings.acquire_timeout, trying).await;
+        let tried = tried.unwrap_or(Err(Fault::TimedOut));
+        tried.map_err(|fault| Self::unavailable(pool, fault))
     }
 
-    async fn try_session(&self, pool: &PgPool, begin: String) -> Result<Session, Fault> {
-        let connection =
-            pool.acquire().await.map_err(|error| fault::reduce(&error, &self.names))?;
+    async fn try_session(
+        &self,
+        pool: &Pool,
+        begin: String,
+        limit: Option<Duration>,
+    ) -> Result<Session, Fault> {
+        let acquired = pool.connections.acquire().await;
+        let connection = acquired.map_err(|error| fault::reduce(&error, &self.names))?;
         let names = SharedNames::clone(&self.names);
-        let mut session = Session::new(connection, self.prepared, names);
-        // A server that is gone without a word does not answer the first message.
-        match tokio::time::timeout(self.settings.acquire_timeout, session.begin(begin)).await {
-            Ok(begun) => begun.map(|()| session),
-            Err(_) => Err(Fault::TimedOut),
-        }
+        let limit = limit.map(|limit| limit + GRACE);
+        let mut session = Session::new(connection, pool.prepared, limit, names);
+        session.begin(begin).await?;
+        Ok(session)
     }
 
-    fn unavailable(&self, fault: Fault) -> Error {
-        let refused = self.refusal.lock().ok().and_then(|refusal| *refusal);
-        match (fault, refused) {
+    fn unavailable(pool: &Pool, fault: Fault) -> Error {
+        match (fault, pool.refusal()) {
             (Fault::TimedOut, Some(refusal)) => Error::unconfigured(refusal),
             (fault, _) => fault.into_error(None),
         }
@@ -139,8 +147,13 @@ impl PostgresStore {
     /// INVARIANT: the organization reaches the server for one transaction alone, in the message
     /// that begins it, so that a pooler hands it to nobody else. The simple protocol binds no
     /// values; an organization's canonical form needs no quoting, and what does is refused.
-    fn begin_sql(&self, organization: Option<&OrganizationId>, purpose: Purpose) -> Result<String> {
-        let mut sql = String::with_capacity(192);
+    fn begin_sql(
+        &self,
+        organization: Option<&OrganizationId>,
+        purpose: Purpose,
+        looks_for_clients: bool,
+    ) -> Result<String> {
+        let mut sql = String::with_capacity(256);
         sql.push_str(match purpose {
             Purpose::Read | Purpose::Stream => "BEGIN READ ONLY",
             Purpose::Batch | Purpose::Transaction | Purpose::Write => "BEGIN",
@@ -157,6 +170,9 @@ impl PostgresStore {
             let age = milliseconds(self.transaction_max_age);
             let _ = write!(sql, "; SET LOCAL idle_in_transaction_session_timeout = {age}");
         }
+        if looks_for_clients {
+            sql.push_str(LOOKS_FOR_CLIENTS);
+        }
         if purpose == Purpose::Batch {
             sql.push_str("; SAVEPOINT tenantry_0");
         }
@@ -165,13 +181,14 @@ impl PostgresStore {
 
     /// Runs the declarations' DDL in one transaction under the owner role.
     pub(crate) async fn create_tables(&self, schema: &Schema) -> Result<()> {
-        let Some(owner) = &self.owner else {
+        let Some(owner) = &self.settings.owner else {
             return Err(Error::unconfigured(
                 "`create_tables` on PostgreSQL runs under the role that owns the tables: open the Database with `builder().owner_url(url)`",
             ));
         };
-        let mut connection =
-            PgConnection::connect_with(owner).await.map_err(|error| fault::opening(&error))?;
+        let mut connection = PgConnection::connect_with(&options(owner)?)
+            .await
+            .map_err(|error| fault::opening(&error))?;
         let created = self.create_missing(&mut connection, schema).await;
         // The connection serves nothing else, whether or not its farewell is heard.
         let _ = connection.close().await;
@@ -183,6 +200,7 @@ impl PostgresStore {
         let failed = |error: sqlx::Error| fault::reduce(&error, &self.names).into_error(None);
         let mut transaction = connection.begin().await.map_err(failed)?;
         transaction.execute(sqlx::raw_sql(ONE_AT_A_TIME)).await.map_err(failed)?;
+        transaction.execute(sqlx::raw_sql(NO_LONGER_THAN)).await.map_err(failed)?;
         let tables = transaction.fetch_all(sqlx::raw_sql(TABLES)).await.map_err(failed)?;
         let tables: Vec<String> =
             tables.iter().map(|row| row.try_get(0)).collect::<sqlx::Result<_>>().map_err(failed)?;
@@ -207,14 +225,7 @@ impl PostgresStore {
 
     /// A session of the application's role that sees no organization's rows.
     async fn bare_session(&self) -> Result<Session> {
-        let mut stale = self.settings.connections;
-        loop {
-            match self.try_session(&self.application, "BEGIN READ ONLY".to_owned()).await {
-                Err(fault) if fault.lost_connection() && stale > 0 => stale -= 1,
-                Err(fault) => return Err(self.unavailable(fault)),
-                Ok(session) => return Ok(session),
-            }
-        }
+        self.begun(&self.application, "BEGIN READ ONLY".to_owned(), None).await
     }
 
     /// Reads what the constraints are called.
@@ -238,11 +249,31 @@ impl PostgresStore {
     }
 
     pub(crate) async fn close(&self) {
-        self.application.close().await;
+        self.application.connections.close().await;
         if let Some(across) = &self.across {
-            across.close().await;
+            across.connections.close().await;
         }
     }
+}
+
+/// Examines a database that nobody opened.
+///
+/// INVARIANT: in one transaction. Outside of one a pooler may parse a query on one connection of the
+/// server and run what stands under its name on another.
+pub(crate) async fn inspect(
+    url: &str,
+    schema: &Schema,
+    accepted: &[Acceptance],
+) -> Result<Examination> {
+    let connection = PgConnection::connect_with(&options(url)?).await;
+    let mut connection = connection.map_err(|error| fault::opening(&error))?;
+    let begun = connection.execute(sqlx::raw_sql("BEGIN READ ONLY")).await;
+    begun.map_err(|error| reduce(&error).into_error(None))?;
+    let examined = super::doctor::postgres::examine(&mut connection, schema, accepted).await;
+    // The connection serves nothing else, whether or not its farewell is heard.
+    let _ = connection.execute(sqlx::raw_sql("ROLLBACK")).await;
+    let _ = connection.close().await;
+    examined
 }
 
 /// What the server said to somebody who knows no constraint.

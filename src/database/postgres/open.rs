@@ -18,6 +18,28 @@ const OLDEST: i32 = 150_000;
 /// The least time that a server is given to answer when a Database is opened.
 const OPENING: Duration = Duration::from_secs(10);
 
+/// A setting that a session has from its very beginning, and only of the server's own sessions.
+const PROBE: &str = "tenantry.probe";
+
+/// A pool, and what is known of what answers it.
+#[derive(Debug)]
+pub(super) struct Pool {
+    pub(super) connections: PgPool,
+    /// Whether statements stay prepared on the server.
+    pub(super) prepared: bool,
+    /// Whether the server can look for clients that left in the middle of a statement. It cannot
+    /// on systems that do not tell.
+    pub(super) looks_for_clients: bool,
+    /// Why the last connection was refused after it was made.
+    refusal: Arc<Mutex<Option<&'static str>>>,
+}
+
+impl Pool {
+    pub(super) fn refusal(&self) -> Option<&'static str> {
+        self.refusal.lock().ok().and_then(|refusal| *refusal)
+    }
+}
+
 /// How a store is opened.
 #[derive(Debug, Clone)]
 pub(crate) struct PostgresSettings {
@@ -54,7 +76,7 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-pub(super) fn options(url: &str) -> Result<PgConnectOptions> {
+pub(crate) fn options(url: &str) -> Result<PgConnectOptions> {
     let options = PgConnectOptions::from_str(url)
         .map_err(|_| Error::unconfigured("the database URL is not a PostgreSQL URL"))?
         // A setting of text output, of which there is none, that poolers do not know.
@@ -63,41 +85,39 @@ pub(super) fn options(url: &str) -> Result<PgConnectOptions> {
     Ok(options)
 }
 
-pub(super) async fn pool(
-    options: PgConnectOptions,
-    settings: &PostgresSettings,
-    refusal: &Arc<Mutex<Option<&'static str>>>,
-) -> Result<(PgPool, bool)> {
+pub(super) async fn pool(options: PgConnectOptions, settings: &PostgresSettings) -> Result<Pool> {
     // What is wrong with the URL, the password or the role is said at once: the pool would try
     // again until its timeout.
     let connecting = tokio::time::timeout(settings.acquire_timeout.max(OPENING), async {
         let mut connection = PgConnection::connect_with(&options).await?;
         let refused = refused(&mut connection).await?;
-        let pooled = match settings.prepared {
-            None => is_pooled(&options, &mut connection).await?,
-            Some(prepared) => !prepared,
+        let prepared = match settings.prepared {
+            None => !is_pooled(&options).await?,
+            Some(prepared) => prepared,
         };
+        let looks_for_clients = looks_for_clients(&mut connection).await?;
         let _ = connection.close().await;
-        Ok((refused, !pooled))
+        Ok((refused, prepared, looks_for_clients))
     });
-    let prepared = match connecting.await {
+    let (prepared, looks_for_clients) = match connecting.await {
         Err(_) => return Err(Error::unavailable("the database server does not answer").retryable()),
         Ok(Err(error)) => return Err(fault::opening(&error)),
-        Ok(Ok((Some(refusal), _))) => return Err(Error::unconfigured(refusal)),
-        Ok(Ok((None, prepared))) => prepared,
+        Ok(Ok((Some(refusal), ..))) => return Err(Error::unconfigured(refusal)),
+        Ok(Ok((None, prepared, looks_for_clients))) => (prepared, looks_for_clients),
     };
     let options = options.statement_cache_capacity(if prepared { 512 } else { 0 });
-    let refusal = Arc::clone(refusal);
-    let pool = PgPoolOptions::new()
+    let refusal = Arc::<Mutex<_>>::default();
+    let refused_last = Arc::clone(&refusal);
+    let connections = PgPoolOptions::new()
         .max_connections(settings.connections)
         .acquire_timeout(settings.acquire_timeout)
         .test_before_acquire(false)
         .after_connect(move |connection, _| {
-            let refusal = Arc::clone(&refusal);
+            let refused_last = Arc::clone(&refused_last);
             Box::pin(async move {
                 let refused = refused(connection).await?;
-                if let Ok(mut refusal) = refusal.lock() {
-                    *refusal = refused;
+                if let Ok(mut last) = refused_last.lock() {
+                    *last = refused;
                 }
                 match refused {
                     None => Ok(()),
@@ -107,22 +127,41 @@ pub(super) async fn pool(
         })
         .after_release(|connection, _| Box::pin(released(connection)))
         .connect_lazy_with(options);
-    Ok((pool, prepared))
+    Ok(Pool { connections, prepared, looks_for_clients, refusal })
 }
 
-/// Whether a pooler lends the same connection of the server to two clients, by turns. Statements
-/// that one of them prepares would be there for the other, under the same name.
-async fn is_pooled(options: &PgConnectOptions, first: &mut PgConnection) -> sqlx::Result<bool> {
-    let ours = backend(first).await?;
-    let mut second = PgConnection::connect_with(options).await?;
-    let theirs = backend(&mut second).await?;
-    let _ = second.close().await;
-    Ok(ours == theirs)
+/// Whether something stands between us and the server that lends its connections to several clients.
+/// Statements that one of them prepares would be there for the others, under the same name.
+///
+/// A setting of the startup message reaches the session that it begins; what lends sessions that
+/// began earlier refuses it, or drops it.
+async fn is_pooled(options: &PgConnectOptions) -> sqlx::Result<bool> {
+    let probing = options.clone().options([(PROBE, "on")]);
+    let mut connection = match PgConnection::connect_with(&probing).await {
+        Ok(connection) => connection,
+        // The connection before was accepted: refused is the setting, unless there is no room.
+        Err(sqlx::Error::Database(refused)) if !is_full(&*refused) => return Ok(true),
+        Err(error) => return Err(error),
+    };
+    let asked =
+        "SELECT (coalesce(pg_catalog.current_setting('tenantry.probe', true), '') = 'on')::text";
+    let row = connection.fetch_one(sqlx::raw_sql(asked)).await?;
+    let _ = connection.close().await;
+    Ok(row.try_get::<String, _>(0)? != "true")
 }
 
-async fn backend(connection: &mut PgConnection) -> sqlx::Result<String> {
-    let asked = sqlx::raw_sql("SELECT pg_catalog.pg_backend_pid()::text");
-    connection.fetch_one(asked).await?.try_get(0)
+/// `too_many_connections`, `cannot_connect_now`.
+fn is_full(error: &dyn sqlx::error::DatabaseError) -> bool {
+    matches!(error.code().as_deref(), Some("53300" | "57P03"))
+}
+
+/// Leaves the transaction as it is: the connection serves nothing else.
+async fn looks_for_clients(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    match connection.execute(sqlx::raw_sql(super::LOOKS_FOR_CLIENTS_ONCE)).await {
+        Ok(_) => Ok(true),
+        Err(sqlx::Error::Database(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Why this server or this role is not one to serve scopes with.

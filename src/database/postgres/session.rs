@@ -1,14 +1,18 @@
 //! A connection in a transaction of one organization.
 
+use std::time::Duration;
+
 use futures_core::stream::BoxStream;
 use futures_util::TryStreamExt as _;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnection, Postgres};
 use sqlx::{Connection as _, Either, Executor as _, SqlStr};
 use sqlx_core::transaction::TransactionManager as _;
+use tokio::runtime::Handle;
 
+use super::GRACE;
 use super::names::SharedNames;
-use crate::database::fault::{Fault, Faulty};
+use crate::database::fault::{Fault, Faulty, StoreError};
 use crate::database::raw;
 use crate::error::Result;
 use crate::table::StoreRow;
@@ -25,6 +29,12 @@ pub(super) type Manager = <Postgres as sqlx::Database>::TransactionManager;
 pub(crate) struct Session {
     connection: PoolConnection<Postgres>,
     sound: bool,
+    /// Whether an answer did not come in time: nothing more is asked.
+    silent: bool,
+    /// How long an answer may take.
+    limit: Option<Duration>,
+    /// Where the connection was made: the session may be dropped elsewhere.
+    runtime: Handle,
     /// Whether statements stay prepared on the server.
     persistent: bool,
     names: SharedNames,
@@ -32,22 +42,35 @@ pub(crate) struct Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if !self.sound {
+        if self.sound {
+            // What sqlx does by itself, but from wherever the session is dropped, and not for ever: a
+            // connection that the server has forgotten would keep its place in the pool.
+            let way_back = self.connection.return_to_pool();
+            self.runtime.spawn(tokio::time::timeout(GRACE, way_back));
+        } else if Handle::try_current().is_ok() {
             self.connection.close_on_drop();
+        } else {
+            // Nobody is there to say goodbye: the connection goes with its way back.
+            drop(self.connection.return_to_pool());
         }
     }
 }
 
 impl Session {
-    pub(super) const fn new(
+    /// INVARIANT: called where the pool has just made or lent the connection, so in a runtime.
+    pub(super) fn new(
         connection: PoolConnection<Postgres>,
         persistent: bool,
+        limit: Option<Duration>,
         names: SharedNames,
     ) -> Self {
-        Self { connection, sound: false, persistent, names }
+        let runtime = Handle::current();
+        Self { connection, sound: false, silent: false, limit, runtime, persistent, names }
     }
 
+    /// The connection, for whoever reads the whole answer or drops the session.
     pub(super) fn connection(&mut self) -> &mut PgConnection {
+        self.sound = false;
         &mut self.connection
     }
 
@@ -69,7 +92,10 @@ impl Session {
         if self.sound {
             return Ok(());
         }
-        let drained = self.connection.ping().await;
+        if self.silent {
+            return Err(Fault::Lost(StoreError::unknown()));
+        }
+        let drained = answered(self.limit, &mut self.silent, self.connection.ping()).await?;
         drained.map_err(|error| self.reduce(&error))?;
         self.sound = true;
         Ok(())
@@ -90,7 +116,7 @@ impl Session {
         self.sound = match &outcome {
             Ok(_) => true,
             Err(Fault::Decode(_)) => false,
-            Err(fault) => !fault.lost_connection(),
+            Err(fault) => !self.silent && !fault.lost_connection(),
         };
         outcome
     }
@@ -112,7 +138,7 @@ impl Session {
         self.drain().await?;
         self.sound = false;
         let query = self.query(sql, arguments);
-        let outcome = async {
+        let answer = async {
             let mut affected = 0;
             let mut rows = self.connection.fetch_many(query);
             while let Some(step) = rows.try_next().await.map_err(Either::Left)? {
@@ -122,11 +148,13 @@ impl Session {
                 }
             }
             Ok(affected)
-        }
-        .await;
-        let outcome = outcome.map_err(|error| match error {
-            Either::Left(error) => self.reduce(&error),
-            Either::Right(error) => Fault::Decode(error),
+        };
+        let answer = answered(self.limit, &mut self.silent, answer).await;
+        let outcome = answer.and_then(|answer| {
+            answer.map_err(|error| match error {
+                Either::Left(error) => self.reduce(&error),
+                Either::Right(error) => Fault::Decode(error),
+            })
         });
         self.settle(outcome)
     }
@@ -139,9 +167,10 @@ impl Session {
         self.drain().await?;
         self.sound = false;
         let query = self.query(sql, arguments);
-        let row = self.connection.fetch_optional(query).await;
-        let row = row.map(|row| row.map(StoreRow::Postgres)).map_err(|error| self.reduce(&error));
-        self.settle(row)
+        let row = self.connection.fetch_optional(query);
+        let row = answered(self.limit, &mut self.silent, row).await;
+        let row = row.and_then(|row| row.map_err(|error| self.reduce(&error)));
+        self.settle(row.map(|row| row.map(StoreRow::Postgres)))
     }
 
     pub(crate) fn stream(
@@ -178,7 +207,9 @@ impl Session {
         let committed = async {
             self.drain().await?;
             self.sound = false;
-            let committed = Manager::commit(&mut self.connection).await;
+            let committed = Manager::commit(&mut self.connection);
+            let committed = answered(self.limit, &mut self.silent, committed).await;
+            let committed = committed.map_err(|_| Fault::Unanswered(StoreError::unknown()))?;
             committed.map_err(|error| match self.reduce(&error) {
                 Fault::Garbled(source) | Fault::Lost(source) => Fault::Unanswered(source),
                 fault => fault,
@@ -193,7 +224,8 @@ impl Session {
         let undone = async {
             self.drain_all().await?;
             self.sound = false;
-            let undone = Manager::rollback(&mut self.connection).await;
+            let undone = Manager::rollback(&mut self.connection);
+            let undone = answered(self.limit, &mut self.silent, undone).await?;
             undone.map_err(|error| self.reduce(&error))?;
             self.sound = true;
             Ok(())
@@ -205,10 +237,25 @@ impl Session {
         let done = async {
             self.drain_all().await?;
             self.sound = false;
-            let done = self.connection.execute(sqlx::raw_sql(raw::own(sql))).await;
-            let done = done.map(drop).map_err(|error| self.reduce(&error));
-            self.settle(done)
+            let done = self.connection.execute(sqlx::raw_sql(raw::own(sql)));
+            let done = answered(self.limit, &mut self.silent, done).await;
+            let done = done.and_then(|done| done.map_err(|error| self.reduce(&error)));
+            self.settle(done.map(drop))
         };
         done.await.map_err(|fault: Fault| fault.into_error(None))
     }
+}
+
+/// An answer, where it comes in time. Where none does, the server may still be at work: nothing that
+/// was begun is committed.
+async fn answered<T>(
+    limit: Option<Duration>,
+    silent: &mut bool,
+    answer: impl Future<Output = T>,
+) -> Faulty<T> {
+    let Some(limit) = limit else { return Ok(answer.await) };
+    tokio::time::timeout(limit, answer).await.map_err(|_| {
+        *silent = true;
+        Fault::Slow
+    })
 }

@@ -82,7 +82,7 @@ fn store(db: &Database) -> &PostgresStore {
 /// What somebody sees who borrows the connection and says nothing: the setting, the rows, and
 /// whether a transaction is open.
 async fn unscoped(db: &Database) -> (String, i64, bool) {
-    let mut connection = store(db).application.acquire().await.unwrap();
+    let mut connection = store(db).application.connections.acquire().await.unwrap();
     let row = connection
         .fetch_one(sqlx::raw_sql(
             "SELECT coalesce(current_setting('tenantry.organization', true), ''),
@@ -190,7 +190,7 @@ async fn l14_whatever_is_dropped_half_way_the_next_borrower_finds_nothing() {
     // A change is whole or not at all.
     let changed = Mark::select(&world.a).filter(marks::name.eq("changed"));
     assert!([0, 198, 199, 200].contains(&changed.count(&world.db).await.unwrap()));
-    assert_eq!(store(&world.db).application.size(), 1, "the pool has its connection");
+    assert_eq!(store(&world.db).application.connections.size(), 1, "the pool has its connection");
 }
 
 #[tokio::test]
@@ -225,9 +225,11 @@ async fn l14_a_connection_whose_begin_was_dropped_is_closed() {
         .connect(&url)
         .await
         .unwrap();
-    let sql = store(&world.db).begin_sql(Some(world.a.organization()), Purpose::Read).unwrap();
+    let sql =
+        store(&world.db).begin_sql(Some(world.a.organization()), Purpose::Read, true).unwrap();
     let backend = "SELECT pg_backend_pid()::text";
-    let mut session = Session::new(pool.acquire().await.unwrap(), true, SharedNames::default());
+    let mut session =
+        Session::new(pool.acquire().await.unwrap(), true, None, SharedNames::default());
     let row = session.connection().fetch_one(sqlx::raw_sql(backend)).await.unwrap();
     let before: String = row.get(0);
     assert!(polled(1, session.begin(sql)).await.is_none(), "the answer takes a round trip");
@@ -246,7 +248,7 @@ async fn l14_the_hook_closes_a_connection_that_is_not_as_it_says() {
         format!("BEGIN; SET LOCAL tenantry.organization = '{organization}'"),
         format!("SET tenantry.organization = '{organization}'"),
     ] {
-        let mut connection = store(&world.db).application.acquire().await.unwrap();
+        let mut connection = store(&world.db).application.connections.acquire().await.unwrap();
         connection.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(staged.clone()))).await.unwrap();
         drop(connection);
         assert_eq!(unscoped(&world.db).await, nothing(), "{staged}");
@@ -280,7 +282,7 @@ async fn l13_nothing_of_the_session_is_ever_set() {
     for purpose in
         [Purpose::Batch, Purpose::Read, Purpose::Stream, Purpose::Transaction, Purpose::Write]
     {
-        let sql = store(&world.db).begin_sql(Some(organization), purpose).unwrap();
+        let sql = store(&world.db).begin_sql(Some(organization), purpose, true).unwrap();
         let mut statements = sql.split("; ");
         assert!(statements.next().unwrap().starts_with("BEGIN"), "{sql}");
         for statement in statements {

@@ -508,7 +508,8 @@ impl<'e> Run<'e> {
                 match batch.insert_in(&mut transaction, true, &chunks, &mut each).await {
                     Ok(affected) => transaction.commit().await.map(|()| affected),
                     Err(error) => {
-                        transaction.rollback().await?;
+                        // Where this fails too, the dropped session repeats it.
+                        drop(transaction.rollback().await);
                         Err(self.failed(actor, table, Fault::Decode(error)).await)
                     }
                 }
