@@ -1,6 +1,7 @@
 //! PostgreSQL through sqlx: private pools whose every statement runs in a transaction that says
 //! whose rows it touches.
 
+mod alone;
 mod bind;
 mod fault;
 mod names;
@@ -22,12 +23,15 @@ use crate::error::{Error, Result};
 use crate::id::{OrganizationId, OrganizationKey};
 use crate::table::{Dialect, Schema};
 
-pub(crate) use bind::add;
+pub(crate) use alone::Read;
+pub(crate) use bind::Values;
 pub(crate) use fault::opening;
 pub(crate) use open::{PostgresSettings, Secret};
 pub(crate) use session::Session;
 
+use alone::Alone;
 use names::{NAMES, SharedNames};
+use open::Manner;
 
 /// How much longer than its own timeout a server may take to say so.
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
@@ -41,6 +45,9 @@ SELECT relname::text FROM pg_catalog.pg_class
 WHERE relnamespace = pg_catalog.current_schema()::pg_catalog.regnamespace
   AND relkind IN ('r', 'p', 'v', 'm', 'f')";
 
+/// What the doctor needs, however long it takes.
+const BARE: &str = "BEGIN READ ONLY; SET LOCAL statement_timeout TO DEFAULT";
+
 #[derive(Debug)]
 pub(crate) struct PostgresStore {
     application: PgPool,
@@ -48,8 +55,8 @@ pub(crate) struct PostgresStore {
     across: Option<PgPool>,
     owner: Option<PgConnectOptions>,
     settings: PostgresSettings,
-    /// Whether statements stay prepared on the server.
-    prepared: bool,
+    manner: Manner,
+    alone: Alone,
     statement_timeout: Option<Duration>,
     transaction_max_age: Duration,
     names: SharedNames,
@@ -68,15 +75,17 @@ impl PostgresStore {
         let across = match postgres.across.as_deref() {
             Some(url) => {
                 let options = open::options(url)?;
-                Some(open::pool(options, &postgres, &refusal).await?.0)
+                Some(open::pool(options, &postgres, &refusal, None).await?.0)
             }
             None => None,
         };
         let owner = postgres.owner.as_deref().map(open::options).transpose()?;
-        let (application, prepared) = open::pool(options, &postgres, &refusal).await?;
+        let limit = settings.statement_timeout;
+        let (application, manner) = open::pool(options, &postgres, &refusal, limit).await?;
         Ok(Self {
             application,
-            prepared,
+            manner,
+            alone: Alone::default(),
             across,
             owner,
             statement_timeout: settings.statement_timeout,
@@ -117,15 +126,20 @@ impl PostgresStore {
     }
 
     async fn try_session(&self, pool: &PgPool, begin: String) -> Result<Session, Fault> {
-        let connection =
-            pool.acquire().await.map_err(|error| fault::reduce(&error, &self.names))?;
-        let names = SharedNames::clone(&self.names);
-        let mut session = Session::new(connection, self.prepared, names);
+        let mut session = self.idle_session(pool).await?;
         // A server that is gone without a word does not answer the first message.
         match tokio::time::timeout(self.settings.acquire_timeout, session.begin(begin)).await {
             Ok(begun) => begun.map(|()| session),
             Err(_) => Err(Fault::TimedOut),
         }
+    }
+
+    /// A session in no transaction.
+    async fn idle_session(&self, pool: &PgPool) -> Result<Session, Fault> {
+        let connection =
+            pool.acquire().await.map_err(|error| fault::reduce(&error, &self.names))?;
+        let names = SharedNames::clone(&self.names);
+        Ok(Session::new(connection, self.manner.prepared, names))
     }
 
     fn unavailable(&self, fault: Fault) -> Error {
@@ -150,8 +164,11 @@ impl PostgresStore {
             push_organization(&mut sql, organization)?;
             sql.push('\'');
         }
-        if let (Some(timeout), true) = (self.statement_timeout, purpose != Purpose::Stream) {
-            let _ = write!(sql, "; SET LOCAL statement_timeout = {}", milliseconds(timeout));
+        if let Some(timeout) = self.statement_timeout {
+            let _ = match purpose {
+                Purpose::Stream => write!(sql, "; SET LOCAL statement_timeout TO DEFAULT"),
+                _ => write!(sql, "; SET LOCAL statement_timeout = {}", milliseconds(timeout)),
+            };
         }
         if purpose == Purpose::Transaction {
             let age = milliseconds(self.transaction_max_age);
@@ -209,7 +226,7 @@ impl PostgresStore {
     async fn bare_session(&self) -> Result<Session> {
         let mut stale = self.settings.connections;
         loop {
-            match self.try_session(&self.application, "BEGIN READ ONLY".to_owned()).await {
+            match self.try_session(&self.application, BARE.to_owned()).await {
                 Err(fault) if fault.lost_connection() && stale > 0 => stale -= 1,
                 Err(fault) => return Err(self.unavailable(fault)),
                 Ok(session) => return Ok(session),

@@ -9,7 +9,8 @@ use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as _};
 use sqlx_core::transaction::TransactionManager as _;
 
 use super::fault;
-use super::session::Manager;
+use super::session::{Manager, NEVER_BEGUN};
+use super::{milliseconds, raw};
 use crate::error::{Error, Result};
 
 /// The oldest server that is served: 15, the first with `security_invoker` views.
@@ -63,28 +64,43 @@ pub(super) fn options(url: &str) -> Result<PgConnectOptions> {
     Ok(options)
 }
 
+/// How statements run on the connections of a pool.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Manner {
+    /// Whether statements stay prepared on the server.
+    pub(super) prepared: bool,
+    /// Whether the server stops a statement that takes too long, whatever is around it.
+    pub(super) limited: bool,
+}
+
 pub(super) async fn pool(
     options: PgConnectOptions,
     settings: &PostgresSettings,
     refusal: &Arc<Mutex<Option<&'static str>>>,
-) -> Result<(PgPool, bool)> {
+    statement_timeout: Option<Duration>,
+) -> Result<(PgPool, Manner)> {
     // What is wrong with the URL, the password or the role is said at once: the pool would try
     // again until its timeout.
     let connecting = tokio::time::timeout(settings.acquire_timeout.max(OPENING), async {
         let mut connection = PgConnection::connect_with(&options).await?;
         let refused = refused(&mut connection).await?;
-        let pooled = match settings.prepared {
-            None => is_pooled(&options, &mut connection).await?,
-            Some(prepared) => !prepared,
-        };
+        let pooled = is_pooled(&options, &mut connection).await?;
+        let limit = limit(&mut connection).await?;
         let _ = connection.close().await;
-        Ok((refused, !pooled))
+        Ok((refused, pooled, limit))
     });
-    let prepared = match connecting.await {
+    let (pooled, limit) = match connecting.await {
         Err(_) => return Err(Error::unavailable("the database server does not answer").retryable()),
         Ok(Err(error)) => return Err(fault::opening(&error)),
-        Ok(Ok((Some(refusal), _))) => return Err(Error::unconfigured(refusal)),
-        Ok(Ok((None, prepared))) => prepared,
+        Ok(Ok((Some(refusal), ..))) => return Err(Error::unconfigured(refusal)),
+        Ok(Ok((None, pooled, limit))) => (pooled, limit),
+    };
+    let prepared = settings.prepared.unwrap_or(!pooled);
+    // Nothing is set for a session that others use too.
+    let set_limit = statement_timeout.filter(|_| !pooled);
+    let limited = match statement_timeout {
+        Some(timeout) => set_limit.is_some() || limit.is_some_and(|limit| limit <= timeout),
+        None => true,
     };
     let options = options.statement_cache_capacity(if prepared { 512 } else { 0 });
     let refusal = Arc::clone(refusal);
@@ -96,6 +112,10 @@ pub(super) async fn pool(
             let refusal = Arc::clone(&refusal);
             Box::pin(async move {
                 let refused = refused(connection).await?;
+                if let Some(limit) = set_limit {
+                    let limit = format!("SET statement_timeout = {}", milliseconds(limit));
+                    connection.execute(sqlx::raw_sql(raw::own(limit))).await?;
+                }
                 if let Ok(mut refusal) = refusal.lock() {
                     *refusal = refused;
                 }
@@ -107,7 +127,15 @@ pub(super) async fn pool(
         })
         .after_release(|connection, _| Box::pin(released(connection)))
         .connect_lazy_with(options);
-    Ok((pool, prepared))
+    Ok((pool, Manner { prepared, limited }))
+}
+
+/// The statement timeout that sessions of the role have from the beginning.
+async fn limit(connection: &mut PgConnection) -> sqlx::Result<Option<Duration>> {
+    let asked = "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'statement_timeout'";
+    let row = connection.fetch_one(sqlx::raw_sql(asked)).await?;
+    let limit = row.try_get::<String, _>(0)?.parse().unwrap_or(0);
+    Ok((limit > 0).then(|| Duration::from_millis(limit)))
 }
 
 /// Whether a pooler lends the same connection of the server to two clients, by turns. Statements
@@ -173,6 +201,9 @@ fn refusal(
 async fn released(connection: &mut PgConnection) -> sqlx::Result<bool> {
     if connection.is_in_transaction() {
         Manager::start_rollback(connection);
+        return Ok(true);
+    }
+    if NEVER_BEGUN.try_with(|()| ()).is_ok() {
         return Ok(true);
     }
     let row = connection

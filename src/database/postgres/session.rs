@@ -3,9 +3,11 @@
 use futures_core::stream::BoxStream;
 use futures_util::TryStreamExt as _;
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgArguments, PgConnection, Postgres};
-use sqlx::{Connection as _, Either, Executor as _, SqlStr};
+use sqlx::postgres::types::Oid;
+use sqlx::postgres::{PgArguments, PgConnection, PgTypeInfo, Postgres};
+use sqlx::{Column as _, Connection as _, Either, Executor as _, SqlStr, Statement as _};
 use sqlx_core::transaction::TransactionManager as _;
+use tokio::runtime::Handle;
 
 use super::names::SharedNames;
 use crate::database::fault::{Fault, Faulty};
@@ -16,7 +18,13 @@ use crate::table::StoreRow;
 /// sqlx's bookkeeping of transactions, by which the pool's hook tells whether one is open.
 pub(super) type Manager = <Postgres as sqlx::Database>::TransactionManager;
 
-/// A connection of the pool, in a transaction.
+tokio::task_local! {
+    /// That a connection on its way back was in no transaction since it was borrowed: whatever ran
+    /// on it ended with its own statement.
+    pub(super) static NEVER_BEGUN: ();
+}
+
+/// A connection of the pool, in a transaction once it has begun.
 ///
 /// INVARIANT: `sound` is false from the moment in which something is sent until all of its answer
 /// has arrived. A session that is dropped meanwhile closes its connection, so that nobody else
@@ -25,6 +33,8 @@ pub(super) type Manager = <Postgres as sqlx::Database>::TransactionManager;
 pub(crate) struct Session {
     connection: PoolConnection<Postgres>,
     sound: bool,
+    /// Whether a transaction was ever begun.
+    begun: bool,
     /// Whether statements stay prepared on the server.
     persistent: bool,
     names: SharedNames,
@@ -34,6 +44,11 @@ impl Drop for Session {
     fn drop(&mut self) {
         if !self.sound {
             self.connection.close_on_drop();
+        } else if !self.begun
+            && let Ok(runtime) = Handle::try_current()
+        {
+            // What sqlx does by itself, but where the hook sees that there is nothing to ask.
+            runtime.spawn(NEVER_BEGUN.scope((), self.connection.return_to_pool()));
         }
     }
 }
@@ -44,7 +59,7 @@ impl Session {
         persistent: bool,
         names: SharedNames,
     ) -> Self {
-        Self { connection, sound: false, persistent, names }
+        Self { connection, sound: true, begun: false, persistent, names }
     }
 
     pub(super) fn connection(&mut self) -> &mut PgConnection {
@@ -58,10 +73,30 @@ impl Session {
     /// Begins the transaction and says whose rows it touches, in one message.
     pub(super) async fn begin(&mut self, sql: String) -> Faulty<()> {
         self.sound = false;
+        self.begun = true;
         let begun = Manager::begin(&mut self.connection, Some(raw::own(sql))).await;
         begun.map_err(|error| self.reduce(&error))?;
         self.sound = true;
         Ok(())
+    }
+
+    pub(super) const fn is_sound(&self) -> bool {
+        self.sound
+    }
+
+    /// The types of a statement's columns, for values of these types.
+    pub(super) async fn describe(
+        &mut self,
+        sql: SqlStr,
+        types: &[u32],
+    ) -> Faulty<Vec<Option<Oid>>> {
+        self.sound = false;
+        let types: Vec<_> = types.iter().map(|oid| PgTypeInfo::with_oid(Oid(*oid))).collect();
+        let described = self.connection.prepare_with(sql, &types).await;
+        let columns = described
+            .map(|known| known.columns().iter().map(|column| column.type_info().oid()).collect())
+            .map_err(|error| self.reduce(&error));
+        self.settle(columns)
     }
 
     /// Reads what is left of an answer that nobody waited for.
