@@ -247,7 +247,7 @@ impl DatabaseBuilder {
         let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
         let store = match scheme {
             #[cfg(feature = "postgres")]
-            "postgres" | "postgresql" => Store::Postgres(Box::new(
+            "postgres" | "postgresql" => Store::Postgres(Arc::new(
                 PostgresStore::open(url, self.postgres, &self.settings).await?,
             )),
             #[cfg(feature = "sqlite")]

@@ -161,7 +161,7 @@ impl Database {
         if let Some(refusal) = examination.report.refusal().filter(|_| !bare) {
             return Err(refusal);
         }
-        self.0.store.raise_wall(&self.0.schema, &examination.absent).await?;
+        self.0.store.raise_wall(&self.0.schema, &examination).await?;
         let complete = examination.absent.is_empty();
         if let Ok(mut absent) = self.0.absent.write() {
             *absent = examination.absent;

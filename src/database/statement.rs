@@ -13,7 +13,7 @@ use crate::table::Value;
 #[derive(Debug)]
 pub(crate) enum Arguments {
     #[cfg(feature = "postgres")]
-    Postgres(sqlx::postgres::PgArguments),
+    Postgres(super::postgres::Values),
     #[cfg(feature = "sqlite")]
     Sqlite(sqlx::sqlite::SqliteArguments),
 }
@@ -71,7 +71,7 @@ impl Binder {
         };
         match &mut self.arguments {
             #[cfg(feature = "postgres")]
-            Arguments::Postgres(arguments) => super::postgres::add(arguments, given),
+            Arguments::Postgres(values) => values.add(given),
             #[cfg(feature = "sqlite")]
             Arguments::Sqlite(arguments) => super::sqlite::add(arguments, given),
         }
@@ -90,22 +90,20 @@ impl Sink for Binder {
     }
 
     fn count(&self) -> usize {
-        use sqlx::Arguments as _;
         match &self.arguments {
             #[cfg(feature = "postgres")]
-            Arguments::Postgres(arguments) => arguments.len(),
+            Arguments::Postgres(values) => values.len(),
             #[cfg(feature = "sqlite")]
-            Arguments::Sqlite(arguments) => arguments.len(),
+            Arguments::Sqlite(arguments) => sqlx::Arguments::len(arguments),
         }
     }
 
-    fn reserve(&mut self, values: usize) {
-        use sqlx::Arguments as _;
+    fn reserve(&mut self, count: usize) {
         match &mut self.arguments {
             #[cfg(feature = "postgres")]
-            Arguments::Postgres(arguments) => arguments.reserve(values, values * 20),
+            Arguments::Postgres(values) => values.reserve(count),
             #[cfg(feature = "sqlite")]
-            Arguments::Sqlite(arguments) => arguments.reserve(values, 0),
+            Arguments::Sqlite(arguments) => sqlx::Arguments::reserve(arguments, count, 0),
         }
     }
 }

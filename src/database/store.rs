@@ -5,6 +5,9 @@
     allow(unused_variables, reason = "what one store asks for another may not need")
 )]
 
+#[cfg(feature = "postgres")]
+use std::sync::Arc;
+
 use futures_core::stream::BoxStream;
 
 use super::Settings;
@@ -17,13 +20,13 @@ use super::sqlite::{self, SqliteStore};
 use super::statement::{Arguments, Bound};
 use crate::error::Result;
 use crate::id::OrganizationId;
-use crate::table::{Dialect, Schema, StoreRow, TableDefinition};
+use crate::table::{Dialect, Schema, StoreRow};
 
 /// The store of a Database.
 #[derive(Debug)]
 pub(crate) enum Store {
     #[cfg(feature = "postgres")]
-    Postgres(Box<PostgresStore>),
+    Postgres(Arc<PostgresStore>),
     #[cfg(feature = "sqlite")]
     Sqlite(SqliteStore),
 }
@@ -66,7 +69,7 @@ impl Store {
     pub(super) fn arguments(&self) -> Arguments {
         match self {
             #[cfg(feature = "postgres")]
-            Self::Postgres(_) => Arguments::Postgres(sqlx::postgres::PgArguments::default()),
+            Self::Postgres(_) => Arguments::Postgres(postgres::Values::default()),
             #[cfg(feature = "sqlite")]
             Self::Sqlite(_) => Arguments::Sqlite(sqlx::sqlite::SqliteArguments::default()),
         }
@@ -99,6 +102,18 @@ impl Store {
         }
     }
 
+    /// A read of one statement that needs no transaction around it, where the store has such.
+    #[cfg(feature = "postgres")]
+    pub(crate) async fn read(
+        &self,
+        organization: Option<&OrganizationId>,
+    ) -> Result<Option<postgres::Read>> {
+        match (self, organization) {
+            (Self::Postgres(store), Some(organization)) => store.read(organization).await,
+            _ => Ok(None),
+        }
+    }
+
     /// Creates what the declarations want and the database lacks.
     pub(crate) async fn create_tables(&self, schema: &Schema) -> Result<()> {
         match self {
@@ -127,13 +142,16 @@ impl Store {
     pub(crate) async fn raise_wall(
         &self,
         schema: &Schema,
-        absent: &[&'static TableDefinition],
+        examination: &Examination,
     ) -> Result<()> {
         match self {
             #[cfg(feature = "postgres")]
-            Self::Postgres(store) => store.learn_names().await,
+            Self::Postgres(store) => {
+                store.read_through(examination.read.as_deref());
+                store.learn_names().await
+            }
             #[cfg(feature = "sqlite")]
-            Self::Sqlite(store) => store.raise_wall(schema, absent).await,
+            Self::Sqlite(store) => store.raise_wall(schema, &examination.absent).await,
         }
     }
 
@@ -175,8 +193,8 @@ impl Session {
     ) -> Faulty<u64> {
         match (self, bound.arguments) {
             #[cfg(feature = "postgres")]
-            (Self::Postgres(session), Arguments::Postgres(arguments)) => {
-                session.run(bound.sql, arguments, each).await
+            (Self::Postgres(session), Arguments::Postgres(values)) => {
+                session.run(bound.sql, values.arguments, each).await
             }
             #[cfg(feature = "sqlite")]
             (Self::Sqlite(session), Arguments::Sqlite(arguments)) => {
@@ -191,8 +209,8 @@ impl Session {
     pub(crate) async fn first(&mut self, bound: Bound) -> Faulty<Option<StoreRow>> {
         match (self, bound.arguments) {
             #[cfg(feature = "postgres")]
-            (Self::Postgres(session), Arguments::Postgres(arguments)) => {
-                session.first(bound.sql, arguments).await
+            (Self::Postgres(session), Arguments::Postgres(values)) => {
+                session.first(bound.sql, values.arguments).await
             }
             #[cfg(feature = "sqlite")]
             (Self::Sqlite(session), Arguments::Sqlite(arguments)) => {
@@ -207,8 +225,8 @@ impl Session {
     pub(crate) fn stream(&mut self, bound: Bound) -> BoxStream<'_, Faulty<StoreRow>> {
         match (self, bound.arguments) {
             #[cfg(feature = "postgres")]
-            (Self::Postgres(session), Arguments::Postgres(arguments)) => {
-                session.stream(bound.sql, arguments)
+            (Self::Postgres(session), Arguments::Postgres(values)) => {
+                session.stream(bound.sql, values.arguments)
             }
             #[cfg(feature = "sqlite")]
             (Self::Sqlite(session), Arguments::Sqlite(arguments)) => {

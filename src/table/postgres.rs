@@ -1,5 +1,7 @@
 //! Declarations as PostgreSQL's DDL: the tables, and the wall in front of their rows.
 
+pub(crate) mod read;
+
 use std::borrow::Cow;
 
 use sha2::{Digest as _, Sha256};
@@ -134,7 +136,7 @@ pub(super) fn statements(
     organizations: OrganizationKind,
     roles: &PostgresRoles,
 ) -> Vec<String> {
-    let mut statements = vec![ground(roles)];
+    let mut statements = vec![ground(roles), read::create(roles)];
     for table in tables {
         statements.extend(create_table(table, organizations));
         statements.extend(wall(table, organizations, roles));

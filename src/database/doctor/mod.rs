@@ -104,6 +104,9 @@ pub(crate) struct Examination {
     pub(crate) report: Report,
     /// Declared tables that do not exist.
     pub(crate) absent: Vec<&'static TableDefinition>,
+    /// The function through which PostgreSQL's reads may go.
+    #[cfg(feature = "postgres")]
+    pub(crate) read: Option<String>,
 }
 
 /// The declared tables, each after those that it refers to, so that remedies run in that order.

@@ -1,6 +1,7 @@
 //! PostgreSQL through sqlx: private pools whose every statement runs in a transaction that says
 //! whose rows it touches.
 
+mod alone;
 mod bind;
 mod fault;
 mod names;
@@ -21,22 +22,17 @@ use crate::error::{Error, Result};
 use crate::id::{OrganizationId, OrganizationKey};
 use crate::table::{Dialect, Schema};
 
-pub(crate) use bind::add;
+pub(crate) use alone::Read;
+pub(crate) use bind::Values;
 pub(crate) use open::{PostgresSettings, Secret, options};
 pub(crate) use session::Session;
 
+use alone::Alone;
 use names::{NAMES, SharedNames};
 use open::Pool;
 
 /// How much longer than its own timeout a server may take to say so.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// A client that leaves is noticed within so many milliseconds, also in the middle of a statement:
-/// otherwise what was cancelled would go on, and hold a connection of the server's that no pool
-/// counts.
-const LOOKS_FOR_CLIENTS: &str = "; SET LOCAL client_connection_check_interval = 1000";
-const LOOKS_FOR_CLIENTS_ONCE: &str =
-    "BEGIN; SET LOCAL client_connection_check_interval = 1000; ROLLBACK";
 
 /// How long a table that is in use keeps new definitions waiting, and behind them everybody.
 const NO_LONGER_THAN: &str = "SET LOCAL lock_timeout = '5s'";
@@ -50,12 +46,16 @@ SELECT relname::text FROM pg_catalog.pg_class
 WHERE relnamespace = pg_catalog.current_schema()::pg_catalog.regnamespace
   AND relkind IN ('r', 'p', 'v', 'm', 'f')";
 
+/// What the doctor needs, however long it takes.
+const BARE: &str = "BEGIN READ ONLY; SET LOCAL statement_timeout TO DEFAULT";
+
 #[derive(Debug)]
 pub(crate) struct PostgresStore {
     application: Pool,
     /// The pool of the cross-tenant role.
     across: Option<Pool>,
     settings: PostgresSettings,
+    alone: Alone,
     statement_timeout: Option<Duration>,
     transaction_max_age: Duration,
     names: SharedNames,
@@ -68,14 +68,15 @@ impl PostgresStore {
         settings: &Settings,
     ) -> Result<Self> {
         let across = match postgres.across.as_deref() {
-            Some(url) => Some(open::pool(options(url)?, &postgres).await?),
+            Some(url) => Some(open::pool(options(url)?, &postgres, None).await?),
             None => None,
         };
         // What is wrong with it is said now.
         postgres.owner.as_deref().map(options).transpose()?;
-        let application = open::pool(options(url)?, &postgres).await?;
+        let application = open::pool(options(url)?, &postgres, settings.statement_timeout).await?;
         Ok(Self {
             application,
+            alone: Alone::default(),
             across,
             statement_timeout: settings.statement_timeout,
             transaction_max_age: settings.transaction_max_age,
@@ -99,7 +100,7 @@ impl PostgresStore {
                 ));
             }
         };
-        let begin = self.begin_sql(organization, purpose, pool.looks_for_clients)?;
+        let begin = self.begin_sql(organization, purpose, pool.begins_with)?;
         let limit = self.statement_timeout.filter(|_| purpose != Purpose::Stream);
         self.begun(pool, begin, limit).await
     }
@@ -128,13 +129,18 @@ impl PostgresStore {
         begin: String,
         limit: Option<Duration>,
     ) -> Result<Session, Fault> {
+        let mut session = self.idle_session(pool, limit).await?;
+        session.begin(begin).await?;
+        Ok(session)
+    }
+
+    /// A session in no transaction.
+    async fn idle_session(&self, pool: &Pool, limit: Option<Duration>) -> Result<Session, Fault> {
         let acquired = pool.connections.acquire().await;
         let connection = acquired.map_err(|error| fault::reduce(&error, &self.names))?;
         let names = SharedNames::clone(&self.names);
         let limit = limit.map(|limit| limit + GRACE);
-        let mut session = Session::new(connection, pool.prepared, limit, names);
-        session.begin(begin).await?;
-        Ok(session)
+        Ok(Session::new(connection, pool.prepared, limit, names))
     }
 
     fn unavailable(pool: &Pool, fault: Fault) -> Error {
@@ -151,7 +157,7 @@ impl PostgresStore {
         &self,
         organization: Option<&OrganizationId>,
         purpose: Purpose,
-        looks_for_clients: bool,
+        begins_with: &'static str,
     ) -> Result<String> {
         let mut sql = String::with_capacity(256);
         sql.push_str(match purpose {
@@ -163,16 +169,17 @@ impl PostgresStore {
             push_organization(&mut sql, organization)?;
             sql.push('\'');
         }
-        if let (Some(timeout), true) = (self.statement_timeout, purpose != Purpose::Stream) {
-            let _ = write!(sql, "; SET LOCAL statement_timeout = {}", milliseconds(timeout));
+        if let Some(timeout) = self.statement_timeout {
+            let _ = match purpose {
+                Purpose::Stream => write!(sql, "; SET LOCAL statement_timeout TO DEFAULT"),
+                _ => write!(sql, "; SET LOCAL statement_timeout = {}", milliseconds(timeout)),
+            };
         }
         if purpose == Purpose::Transaction {
             let age = milliseconds(self.transaction_max_age);
             let _ = write!(sql, "; SET LOCAL idle_in_transaction_session_timeout = {age}");
         }
-        if looks_for_clients {
-            sql.push_str(LOOKS_FOR_CLIENTS);
-        }
+        sql.push_str(begins_with);
         if purpose == Purpose::Batch {
             sql.push_str("; SAVEPOINT tenantry_0");
         }
@@ -225,7 +232,7 @@ impl PostgresStore {
 
     /// A session of the application's role that sees no organization's rows.
     async fn bare_session(&self) -> Result<Session> {
-        self.begun(&self.application, "BEGIN READ ONLY".to_owned(), None).await
+        self.begun(&self.application, BARE.to_owned(), None).await
     }
 
     /// Reads what the constraints are called.

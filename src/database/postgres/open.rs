@@ -9,7 +9,8 @@ use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as _};
 use sqlx_core::transaction::TransactionManager as _;
 
 use super::fault;
-use super::session::Manager;
+use super::session::{Manager, NEVER_BEGUN};
+use super::{milliseconds, raw};
 use crate::error::{Error, Result};
 
 /// The oldest server that is served: 15, the first with `security_invoker` views.
@@ -17,6 +18,12 @@ const OLDEST: i32 = 150_000;
 
 /// The least time that a server is given to answer when a Database is opened.
 const OPENING: Duration = Duration::from_secs(10);
+
+/// A client that leaves is noticed within so many milliseconds, also in the middle of a statement:
+/// otherwise what was cancelled would go on, and hold a connection of the server's that no pool
+/// counts.
+const LOOKS_FOR_CLIENTS: &str = "SET client_connection_check_interval = 1000";
+const LOOKS_FOR_CLIENTS_LOCALLY: &str = "; SET LOCAL client_connection_check_interval = 1000";
 
 /// A setting that a session has from its very beginning, and only of the server's own sessions.
 const PROBE: &str = "tenantry.probe";
@@ -27,9 +34,10 @@ pub(super) struct Pool {
     pub(super) connections: PgPool,
     /// Whether statements stay prepared on the server.
     pub(super) prepared: bool,
-    /// Whether the server can look for clients that left in the middle of a statement. It cannot
-    /// on systems that do not tell.
-    pub(super) looks_for_clients: bool,
+    /// Whether the server stops a statement that takes too long, whatever is around it.
+    pub(super) limited: bool,
+    /// What every transaction sets where sessions set nothing.
+    pub(super) begins_with: &'static str,
     /// Why the last connection was refused after it was made.
     refusal: Arc<Mutex<Option<&'static str>>>,
 }
@@ -85,25 +93,41 @@ pub(crate) fn options(url: &str) -> Result<PgConnectOptions> {
     Ok(options)
 }
 
-pub(super) async fn pool(options: PgConnectOptions, settings: &PostgresSettings) -> Result<Pool> {
+pub(super) async fn pool(
+    options: PgConnectOptions,
+    settings: &PostgresSettings,
+    statement_timeout: Option<Duration>,
+) -> Result<Pool> {
     // What is wrong with the URL, the password or the role is said at once: the pool would try
     // again until its timeout.
     let connecting = tokio::time::timeout(settings.acquire_timeout.max(OPENING), async {
         let mut connection = PgConnection::connect_with(&options).await?;
         let refused = refused(&mut connection).await?;
-        let prepared = match settings.prepared {
-            None => !is_pooled(&options).await?,
-            Some(prepared) => prepared,
-        };
+        let pooled = is_pooled(&options).await?;
+        let limit = limit(&mut connection).await?;
         let looks_for_clients = looks_for_clients(&mut connection).await?;
         let _ = connection.close().await;
-        Ok((refused, prepared, looks_for_clients))
+        Ok((refused, pooled, limit, looks_for_clients))
     });
-    let (prepared, looks_for_clients) = match connecting.await {
+    let (pooled, limit, looks_for_clients) = match connecting.await {
         Err(_) => return Err(Error::unavailable("the database server does not answer").retryable()),
         Ok(Err(error)) => return Err(fault::opening(&error)),
         Ok(Ok((Some(refusal), ..))) => return Err(Error::unconfigured(refusal)),
-        Ok(Ok((None, prepared, looks_for_clients))) => (prepared, looks_for_clients),
+        Ok(Ok((None, pooled, limit, looks_for_clients))) => (pooled, limit, looks_for_clients),
+    };
+    let prepared = settings.prepared.unwrap_or(!pooled);
+    // Nothing is set for a session that others use too.
+    let mut set = String::new();
+    if let Some(timeout) = statement_timeout.filter(|_| !pooled) {
+        set = format!("SET statement_timeout = {};", milliseconds(timeout));
+    }
+    if looks_for_clients && !pooled {
+        set.push_str(LOOKS_FOR_CLIENTS);
+    }
+    let begins_with = if looks_for_clients && pooled { LOOKS_FOR_CLIENTS_LOCALLY } else { "" };
+    let limited = match statement_timeout {
+        Some(timeout) => !pooled || limit.is_some_and(|limit| limit <= timeout),
+        None => true,
     };
     let options = options.statement_cache_capacity(if prepared { 512 } else { 0 });
     let refusal = Arc::<Mutex<_>>::default();
@@ -113,9 +137,12 @@ pub(super) async fn pool(options: PgConnectOptions, settings: &PostgresSettings)
         .acquire_timeout(settings.acquire_timeout)
         .test_before_acquire(false)
         .after_connect(move |connection, _| {
-            let refused_last = Arc::clone(&refused_last);
+            let (refused_last, set) = (Arc::clone(&refused_last), set.clone());
             Box::pin(async move {
                 let refused = refused(connection).await?;
+                if !set.is_empty() {
+                    connection.execute(sqlx::raw_sql(raw::own(set))).await?;
+                }
                 if let Ok(mut last) = refused_last.lock() {
                     *last = refused;
                 }
@@ -127,7 +154,15 @@ pub(super) async fn pool(options: PgConnectOptions, settings: &PostgresSettings)
         })
         .after_release(|connection, _| Box::pin(released(connection)))
         .connect_lazy_with(options);
-    Ok(Pool { connections, prepared, looks_for_clients, refusal })
+    Ok(Pool { connections, prepared, limited, begins_with, refusal })
+}
+
+/// The statement timeout that sessions of the role have from the beginning.
+async fn limit(connection: &mut PgConnection) -> sqlx::Result<Option<Duration>> {
+    let asked = "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'statement_timeout'";
+    let row = connection.fetch_one(sqlx::raw_sql(asked)).await?;
+    let limit = row.try_get::<String, _>(0)?.parse().unwrap_or(0);
+    Ok((limit > 0).then(|| Duration::from_millis(limit)))
 }
 
 /// Whether something stands between us and the server that lends its connections to several clients.
@@ -155,9 +190,11 @@ fn is_full(error: &dyn sqlx::error::DatabaseError) -> bool {
     matches!(error.code().as_deref(), Some("53300" | "57P03"))
 }
 
-/// Leaves the transaction as it is: the connection serves nothing else.
+/// Whether the server can look for clients that left: not on systems that do not tell. The connection
+/// serves nothing else.
 async fn looks_for_clients(connection: &mut PgConnection) -> sqlx::Result<bool> {
-    match connection.execute(sqlx::raw_sql(super::LOOKS_FOR_CLIENTS_ONCE)).await {
+    let trial = "BEGIN; SET LOCAL client_connection_check_interval = 1000; ROLLBACK";
+    match connection.execute(sqlx::raw_sql(trial)).await {
         Ok(_) => Ok(true),
         Err(sqlx::Error::Database(_)) => Ok(false),
         Err(error) => Err(error),
@@ -212,6 +249,9 @@ fn refusal(
 async fn released(connection: &mut PgConnection) -> sqlx::Result<bool> {
     if connection.is_in_transaction() {
         Manager::start_rollback(connection);
+        return Ok(true);
+    }
+    if NEVER_BEGUN.try_with(|()| ()).is_ok() {
         return Ok(true);
     }
     let row = connection

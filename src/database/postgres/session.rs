@@ -5,8 +5,9 @@ use std::time::Duration;
 use futures_core::stream::BoxStream;
 use futures_util::TryStreamExt as _;
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgArguments, PgConnection, Postgres};
-use sqlx::{Connection as _, Either, Executor as _, SqlStr};
+use sqlx::postgres::types::Oid;
+use sqlx::postgres::{PgArguments, PgConnection, PgTypeInfo, Postgres};
+use sqlx::{Column as _, Connection as _, Either, Executor as _, SqlStr, Statement as _};
 use sqlx_core::transaction::TransactionManager as _;
 use tokio::runtime::Handle;
 
@@ -20,7 +21,13 @@ use crate::table::StoreRow;
 /// sqlx's bookkeeping of transactions, by which the pool's hook tells whether one is open.
 pub(super) type Manager = <Postgres as sqlx::Database>::TransactionManager;
 
-/// A connection of the pool, in a transaction.
+tokio::task_local! {
+    /// That a connection on its way back was in no transaction since it was borrowed: whatever ran
+    /// on it ended with its own statement.
+    pub(super) static NEVER_BEGUN: ();
+}
+
+/// A connection of the pool, in a transaction once it has begun.
 ///
 /// INVARIANT: `sound` is false from the moment in which something is sent until all of its answer
 /// has arrived. A session that is dropped meanwhile closes its connection, so that nobody else
@@ -31,6 +38,8 @@ pub(crate) struct Session {
     sound: bool,
     /// Whether an answer did not come in time: nothing more is asked.
     silent: bool,
+    /// Whether a transaction was ever begun.
+    begun: bool,
     /// How long an answer may take.
     limit: Option<Duration>,
     /// Where the connection was made: the session may be dropped elsewhere.
@@ -46,7 +55,13 @@ impl Drop for Session {
             // What sqlx does by itself, but from wherever the session is dropped, and not for ever: a
             // connection that the server has forgotten would keep its place in the pool.
             let way_back = self.connection.return_to_pool();
-            self.runtime.spawn(tokio::time::timeout(GRACE, way_back));
+            if self.begun {
+                self.runtime.spawn(tokio::time::timeout(GRACE, way_back));
+            } else {
+                // The hook sees that there is nothing to ask.
+                let way_back = NEVER_BEGUN.scope((), way_back);
+                self.runtime.spawn(tokio::time::timeout(GRACE, way_back));
+            }
         } else if Handle::try_current().is_ok() {
             self.connection.close_on_drop();
         } else {
@@ -65,7 +80,8 @@ impl Session {
         names: SharedNames,
     ) -> Self {
         let runtime = Handle::current();
-        Self { connection, sound: false, silent: false, limit, runtime, persistent, names }
+        let (sound, silent, begun) = (true, false, false);
+        Self { connection, sound, silent, begun, limit, runtime, persistent, names }
     }
 
     /// The connection, for whoever reads the whole answer or drops the session.
@@ -81,10 +97,34 @@ impl Session {
     /// Begins the transaction and says whose rows it touches, in one message.
     pub(super) async fn begin(&mut self, sql: String) -> Faulty<()> {
         self.sound = false;
-        let begun = Manager::begin(&mut self.connection, Some(raw::own(sql))).await;
+        self.begun = true;
+        let begun = Manager::begin(&mut self.connection, Some(raw::own(sql)));
+        let begun = answered(self.limit, &mut self.silent, begun).await?;
         begun.map_err(|error| self.reduce(&error))?;
         self.sound = true;
         Ok(())
+    }
+
+    pub(super) const fn is_sound(&self) -> bool {
+        self.sound
+    }
+
+    /// The types of a statement's columns, for values of these types.
+    pub(super) async fn describe(
+        &mut self,
+        sql: SqlStr,
+        types: &[u32],
+    ) -> Faulty<Vec<Option<Oid>>> {
+        self.sound = false;
+        let types: Vec<_> = types.iter().map(|oid| PgTypeInfo::with_oid(Oid(*oid))).collect();
+        let described = self.connection.prepare_with(sql, &types);
+        let described = answered(self.limit, &mut self.silent, described).await;
+        let described = described.and_then(|known| known.map_err(|error| self.reduce(&error)));
+        self.settle(
+            described.map(|known| {
+                known.columns().iter().map(|column| column.type_info().oid()).collect()
+            }),
+        )
     }
 
     /// Reads what is left of an answer that nobody waited for.

@@ -225,8 +225,7 @@ async fn l14_a_connection_whose_begin_was_dropped_is_closed() {
         .connect(&url)
         .await
         .unwrap();
-    let sql =
-        store(&world.db).begin_sql(Some(world.a.organization()), Purpose::Read, true).unwrap();
+    let sql = store(&world.db).begin_sql(Some(world.a.organization()), Purpose::Read, "").unwrap();
     let backend = "SELECT pg_backend_pid()::text";
     let mut session =
         Session::new(pool.acquire().await.unwrap(), true, None, SharedNames::default());
@@ -282,7 +281,8 @@ async fn l13_nothing_of_the_session_is_ever_set() {
     for purpose in
         [Purpose::Batch, Purpose::Read, Purpose::Stream, Purpose::Transaction, Purpose::Write]
     {
-        let sql = store(&world.db).begin_sql(Some(organization), purpose, true).unwrap();
+        let sql =
+            store(&world.db).begin_sql(Some(organization), purpose, "; SET LOCAL x = 1").unwrap();
         let mut statements = sql.split("; ");
         assert!(statements.next().unwrap().starts_with("BEGIN"), "{sql}");
         for statement in statements {

@@ -11,6 +11,8 @@ mod write;
 use futures_util::TryStreamExt as _;
 
 use super::fault::{Fault, Faulty};
+#[cfg(feature = "postgres")]
+use super::postgres;
 use super::statement::{self, Binder, Bound};
 use super::store::{Purpose, Session, Store};
 use super::{Database, Transaction};
@@ -168,6 +170,41 @@ impl Lease<'_> {
     }
 }
 
+/// Where a read of one statement runs.
+enum Reader<'t> {
+    #[cfg(feature = "postgres")]
+    Alone(postgres::Read),
+    Leased(Lease<'t>),
+}
+
+impl Reader<'_> {
+    async fn run(
+        &mut self,
+        bound: Bound,
+        each: impl FnMut(StoreRow) -> Result<()> + Send,
+    ) -> Faulty<u64> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Alone(read) => read.run(bound, each).await,
+            Self::Leased(lease) => lease.session().run(bound, each).await,
+        }
+    }
+
+    async fn first(&mut self, bound: Bound) -> Faulty<Option<StoreRow>> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Alone(read) => read.first(bound).await,
+            Self::Leased(lease) => lease.session().first(bound).await,
+        }
+    }
+
+    fn release<T>(self, outcome: &Faulty<T>) {
+        if let Self::Leased(lease) = self {
+            lease.release(outcome);
+        }
+    }
+}
+
 impl<'e> Run<'e> {
     fn database(&self) -> &Database {
         match self {
@@ -250,8 +287,20 @@ impl<'e> Run<'e> {
         statement::finish(rendered)
     }
 
-    /// Where a read runs.
-    async fn reader(&mut self, actor: Actor<'_>, purpose: Purpose) -> Result<Lease<'_>> {
+    /// Where a read of one statement runs.
+    async fn reader(&mut self, actor: Actor<'_>) -> Result<Reader<'_>> {
+        #[cfg(feature = "postgres")]
+        if let (Self::Database(database), Actor::Scope(scope)) = (&*self, actor)
+            && let Some(read) = database.store().read(actor.organization()).await?
+        {
+            scope.check()?;
+            return Ok(Reader::Alone(read));
+        }
+        self.lease(actor, Purpose::Read).await.map(Reader::Leased)
+    }
+
+    /// A session for one read.
+    async fn lease(&mut self, actor: Actor<'_>, purpose: Purpose) -> Result<Lease<'_>> {
         match self {
             Self::Database(database) => {
                 let session = database.store().session(actor.organization(), purpose).await?;
@@ -315,9 +364,9 @@ impl<'e> Run<'e> {
         let context = self.read_context(actor);
         let bound = self.judged(render(context)?, context, actor)?;
         let timeout = self.patience();
-        let mut reader = self.reader(actor, Purpose::Read).await?;
+        let mut reader = self.reader(actor).await?;
         let mut values = Vec::new();
-        let rows = reader.session().run(bound, |row: StoreRow| {
+        let rows = reader.run(bound, |row: StoreRow| {
             values.push(decode(&mut RowReader::new(&row, actor.organization()))?);
             Ok(())
         });
@@ -344,8 +393,8 @@ impl<'e> Run<'e> {
         let context = self.read_context(actor);
         let bound = self.judged(render(context)?, context, actor)?;
         let timeout = self.patience();
-        let mut reader = self.reader(actor, Purpose::Read).await?;
-        let outcome = in_time(timeout, reader.session().first(bound)).await;
+        let mut reader = self.reader(actor).await?;
+        let outcome = in_time(timeout, reader.first(bound)).await;
         reader.release(&outcome);
         let decoded = outcome.and_then(|row| {
             row.map(|row| {
@@ -379,8 +428,8 @@ impl<'e> Run<'e> {
             self.landed();
             let mut outcome = Ok(());
             {
-                let mut reader = self.reader(actor, Purpose::Stream).await?;
-                let mut rows = reader.session().stream(bound);
+                let mut lease = self.lease(actor, Purpose::Stream).await?;
+                let mut rows = lease.session().stream(bound);
                 loop {
                     let step = rows.try_next().await;
                     let decoded = step.and_then(|row| {

@@ -4,6 +4,7 @@
 use sqlx::postgres::{PgConnection, PgRow, Postgres};
 use sqlx::{FromRow, Row as _};
 
+use super::function::ReadFunction;
 use crate::database::postgres;
 use crate::error::Result;
 
@@ -36,6 +37,7 @@ pub(super) struct Catalog {
     /// SECURITY DEFINER functions that the role can call, or that a trigger calls, and their
     /// owners.
     pub(super) definer_functions: Vec<(String, String)>,
+    pub(super) read_functions: Vec<ReadFunction>,
 }
 
 /// A role that the connected one is, besides itself.
@@ -342,6 +344,7 @@ impl Catalog {
             exempt_roles: exempt.into_iter().map(|(name,)| name).collect(),
             open_schemas: open.into_iter().map(|(name,)| name).collect(),
             definer_functions: rows(connection, DEFINER_FUNCTIONS).await?,
+            read_functions: ReadFunction::all(connection).await?,
             relations,
             server,
         })
@@ -415,7 +418,7 @@ pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-async fn rows<R>(connection: &mut PgConnection, sql: &'static str) -> Result<Vec<R>>
+pub(super) async fn rows<R>(connection: &mut PgConnection, sql: &'static str) -> Result<Vec<R>>
 where
     R: for<'r> FromRow<'r, PgRow> + Send + Unpin,
 {

@@ -1,6 +1,7 @@
 //! The examination of a PostgreSQL database, as the role that will serve scopes.
 
 mod catalog;
+mod function;
 mod objects;
 mod policy;
 mod role;
@@ -33,7 +34,7 @@ pub(crate) async fn examine(
     if findings.iter().any(|finding: &Finding| finding.code() == rules::PG_SERVER_OLD.code) {
         // The catalogue of an older server lacks what is asked next.
         let absent = schema.tables().collect();
-        return Ok(Examination { report: report(findings, accepted), absent });
+        return Ok(Examination { report: report(findings, accepted), absent, read: None });
     }
     let catalog = Catalog::read(connection, server).await?;
     let mut examination = Doctor { schema, catalog: &catalog, findings };
@@ -66,7 +67,8 @@ pub(crate) async fn examine(
         }
     }
     objects::examine(&mut examination);
-    Ok(Examination { report: report(examination.findings, accepted), absent })
+    let read = function::examine(&mut examination);
+    Ok(Examination { report: report(examination.findings, accepted), absent, read })
 }
 
 fn report(findings: Vec<Finding>, accepted: &[Acceptance]) -> Report {
