@@ -364,3 +364,59 @@ const fn column_type(oid: u32) -> Option<&'static str> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rendered(sql: &str, types: &[u32], columns: &[u32]) -> Option<String> {
+        let columns: Vec<_> = columns.iter().map(|column| Some(Oid(*column))).collect();
+        render("f", ShapeRef { sql, types }, &columns)
+    }
+
+    #[test]
+    fn the_organization_stands_behind_the_values_and_the_statement_is_a_literal() {
+        assert_eq!(
+            rendered(
+                r#"SELECT t0."id" FROM "orders" AS t0 WHERE t0."o" = $1 AND (t0."n" = $2 AND t0."m" = $3) LIMIT $4"#,
+                &[oid::UUID, oid::INT4, oid::UUID, oid::INT8],
+                &[oid::UUID, oid::NUMERIC],
+            )
+            .as_deref(),
+            Some(
+                r#"SELECT * FROM f($5, E'SELECT t0."id" FROM "orders" AS t0 WHERE t0."o" = ($9[1]) AND (t0."n" = ($5[1])::integer AND t0."m" = ($9[2])) LIMIT ($5[2])', integers => ARRAY[$2::bigint, $4::bigint], uuids => ARRAY[$1::uuid, $3::uuid]) AS t (c0 uuid, c1 numeric)"#
+            )
+        );
+    }
+
+    #[test]
+    fn texts_and_names_keep_their_dollars_and_quotes() {
+        let sql = r#"SELECT "a$1""b" WHERE x LIKE $1 ESCAPE '\' AND y = '$1''$2' AND z = $2"#;
+        let call = rendered(sql, &[oid::TEXT, oid::UNSPECIFIED], &[oid::BOOL]);
+        assert_eq!(
+            call.as_deref(),
+            Some(
+                r#"SELECT * FROM f($3, E'SELECT "a$1""b" WHERE x LIKE ($7[1]) ESCAPE ''\\'' AND y = ''$1''''$2'' AND z = NULL', texts => ARRAY[$1::text]) AS t (c0 boolean)"#
+            )
+        );
+    }
+
+    #[test]
+    fn what_the_function_does_not_carry_is_not_called() {
+        assert_eq!(rendered("SELECT $1", &[114], &[oid::BOOL]), None);
+        assert_eq!(rendered("SELECT $2", &[oid::BOOL], &[oid::BOOL]), None);
+        assert_eq!(rendered("SELECT 1", &[], &[3802]), None);
+        assert_eq!(rendered("SELECT", &[], &[]), None);
+        assert_eq!(render("f", ShapeRef { sql: "SELECT 1", types: &[] }, &[None]), None);
+    }
+
+    #[test]
+    fn statements_are_told_apart_by_their_whole_text_and_types() {
+        let calls: Cache<Shape, u8> = Cache::new(8);
+        calls.insert(Shape { sql: "a".into(), types: [oid::TEXT].into() }, 1);
+        let get = |sql, types| calls.get(&ShapeRef { sql, types });
+        assert_eq!(get("a", &[oid::TEXT]), Some(1));
+        assert_eq!(get("a", &[oid::INT4]), None);
+        assert_eq!(get("b", &[oid::TEXT]), None);
+    }
+}

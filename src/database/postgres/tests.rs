@@ -193,6 +193,81 @@ async fn l14_whatever_is_dropped_half_way_the_next_borrower_finds_nothing() {
     assert_eq!(store(&world.db).application.connections.size(), 1, "the pool has its connection");
 }
 
+/// Reads through the function, cut off at random moments.
+#[tokio::test]
+async fn l14_a_read_by_itself_leaves_nothing_wherever_it_is_cut() {
+    let world = world().await;
+    read(&world).await.unwrap();
+    assert!(is_alone(&world.db).await, "the reads of this test go through the function");
+    let mut cut = 0;
+    for attempt in 0..600 {
+        let mut random = [0; 2];
+        getrandom::fill(&mut random).unwrap();
+        let limit = Duration::from_micros(u64::from(u16::from_le_bytes(random)) % 900);
+        let reading = async {
+            match attempt % 3 {
+                0 => read(&world).await,
+                1 => Mark::find(&world.a, 1).fetch_one(&world.db).await.map(drop),
+                _ => Mark::select(&world.b).count(&world.db).await.map(drop),
+            }
+        };
+        match tokio::time::timeout(limit, reading).await {
+            Ok(done) => done.unwrap(),
+            Err(_) => cut += 1,
+        }
+        assert_eq!(unscoped(&world.db).await, nothing(), "after {limit:?}");
+    }
+    assert!(cut > 0, "none was cut");
+    assert_eq!(store(&world.db).application.size(), 1, "the pool has its connection");
+    assert!(is_alone(&world.db).await, "no cut was taken for a function that is gone");
+}
+
+/// Whether a read goes through the function, by itself.
+async fn is_alone(db: &Database) -> bool {
+    let Store::Postgres(store) = db.store() else { unreachable!("the test opened PostgreSQL") };
+    let organization = OrganizationId::new();
+    store.read(&organization).await.unwrap().is_some()
+}
+
+const CLOSE_OTHERS: &str = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+     WHERE usename = 'tenantry_app' AND datname = current_database()";
+
+/// Nothing is set for a session that others use too, so that nobody stops a statement there whose
+/// transaction does not say when.
+#[tokio::test]
+async fn reads_go_alone_where_the_server_stops_them_in_time() {
+    let world = world().await;
+    let cluster = Cluster::shared();
+    let direct = world.database.url(APPLICATION);
+    let pooled =
+        direct.replace(&format!(":{}/", cluster.port()), &format!(":{}/", cluster.pgbouncer()));
+    let minute = Some(Duration::from_secs(60));
+    let mut superuser = world.database.superuser().await;
+    for (url, limit, configured, alone) in [
+        (&direct, minute, "0", true),
+        (&direct, None, "0", true),
+        (&pooled, minute, "0", false),
+        (&pooled, minute, "61s", false),
+        (&pooled, minute, "60s", true),
+        (&pooled, None, "0", true),
+    ] {
+        let name = world.database.name();
+        let sql = format!("ALTER DATABASE {name} SET statement_timeout = '{configured}'");
+        superuser.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(sql))).await.unwrap();
+        // The pooler's connections are older than the setting.
+        superuser.execute(sqlx::raw_sql(CLOSE_OTHERS)).await.unwrap();
+        let builder = Database::builder().prepared_statements(true).statement_timeout(limit);
+        let db = builder.connect(url, Schema::new().tenant::<Mark>()).await.unwrap();
+        assert_eq!(is_alone(&db).await, alone, "{url} {limit:?} {configured}");
+        if url == &direct && limit.is_some() {
+            let mut connection = store(&db).application.acquire().await.unwrap();
+            let row = connection.fetch_one(sqlx::raw_sql("SHOW statement_timeout")).await.unwrap();
+            assert_eq!(row.get::<String, _>(0), "1min");
+        }
+        db.close().await;
+    }
+}
+
 #[tokio::test]
 async fn l12_a_connection_that_is_given_back_has_no_organization() {
     let world = world().await;

@@ -1,5 +1,6 @@
 //! What only PostgreSQL has: roles, policies, and a server to lose.
 
+mod alone;
 pub mod cluster;
 mod contract;
 mod doctor;

@@ -1,5 +1,7 @@
 //! Behind PgBouncer, which lends a connection of the server for one transaction.
 
+use std::time::Duration;
+
 use tenantry::{Database, TenantScope};
 use uuid::Uuid;
 
@@ -9,15 +11,21 @@ use super::world::{Order, builder, order, orders, schema, world};
 /// More connections of ours than PgBouncer has to the server, so that they change hands.
 const CONNECTIONS: u32 = 8;
 
+const LIMIT: Option<Duration> = Some(Duration::from_secs(60));
+
 fn pooled(url: &str) -> String {
     let cluster = Cluster::shared();
     url.replace(&format!(":{}/", cluster.port()), &format!(":{}/", cluster.pgbouncer()))
 }
 
-async fn through_pgbouncer(prepared: Option<bool>) -> (super::world::World<'static>, Database) {
+async fn through_pgbouncer(
+    prepared: Option<bool>,
+    limit: Option<Duration>,
+) -> (super::world::World<'static>, Database) {
     let world = world().await.filled(3).await;
     let url = pooled(&world.database.url(APPLICATION));
-    let mut settings = builder(&world.issuer, &world.database).connections(CONNECTIONS);
+    let mut settings =
+        builder(&world.issuer, &world.database).connections(CONNECTIONS).statement_timeout(limit);
     if let Some(on) = prepared {
         settings = settings.prepared_statements(on);
     }
@@ -57,7 +65,7 @@ async fn l13_a_connection_that_changes_hands_takes_no_organization_along() {
 }
 
 async fn changes_hands(prepared: Option<bool>) {
-    let (world, db) = through_pgbouncer(prepared).await;
+    let (world, db) = through_pgbouncer(prepared, LIMIT).await;
     let mut tasks = Vec::new();
     for task in 0..4 {
         tasks.push(tokio::spawn(work(db.clone(), world.a.clone(), 100 + task * 20)));
@@ -92,7 +100,14 @@ async fn changes_hands(prepared: Option<bool>) {
 /// it answers with is of one organization all the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn l13_prepared_statements_that_a_pooler_mixes_up_stay_in_their_organization() {
-    let (world, db) = through_pgbouncer(Some(true)).await;
+    // Without a limit of time reads go through the function, which is mixed up as well.
+    for limit in [LIMIT, None] {
+        mixed_up(limit).await;
+    }
+}
+
+async fn mixed_up(limit: Option<Duration>) {
+    let (world, db) = through_pgbouncer(Some(true), limit).await;
     Order::update(&world.b)
         .set(orders::total_cents, 99)
         .all_rows()

@@ -41,10 +41,11 @@ impl FromRow<'_, PgRow> for ReadFunction {
 
 const FUNCTIONS: &str = "SELECT n.nspname::text AS namespace, p.oid::regprocedure::text AS signature, \
     pg_get_userbyid(p.proowner)::text AS owner, p.prosrc AS body, \
-    pg_get_function_arguments(p.oid) AS arguments, pg_get_function_result(p.oid) AS result, \
+    pg_get_function_arguments(p.oid) AS arguments, coalesce(pg_get_function_result(p.oid), '') AS result, \
     p.prokind = 'f' AND l.lanname = 'plpgsql' AND NOT p.prosecdef AND NOT p.proisstrict \
     AND NOT p.proleakproof AND p.provolatile = 'v' \
-    AND p.proconfig = ARRAY['search_path=' || quote_ident(n.nspname) || ', pg_temp'] AS plain, \
+    AND coalesce(p.proconfig, '{}') = ARRAY['search_path=' || quote_ident(n.nspname) \
+        || ', pg_temp'] AS plain, \
     ARRAY(SELECT coalesce(r.rolname::text, 'PUBLIC') \
         FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a \
         LEFT JOIN pg_roles AS r ON r.oid = a.grantee \
