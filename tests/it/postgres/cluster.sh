@@ -64,7 +64,7 @@ start_pgbouncer() {
         printf '%s\n' '[databases]' "* = host=127.0.0.1 port=$port" '[pgbouncer]' \
             'listen_addr = 127.0.0.1' "listen_port = $bouncer" 'unix_socket_dir =' \
             'auth_type = trust' "auth_file = $directory/users" 'pool_mode = transaction' \
-            'default_pool_size = 2' 'max_client_conn = 200' 'ignore_startup_parameters = extra_float_digits' \
+            'default_pool_size = 2' 'max_client_conn = 200' \
             "pidfile = $directory/pgbouncer.pid" "logfile = $directory/pgbouncer.log" "$@" \
             >"$directory/pgbouncer.ini"
         pgbouncer -d -q "$directory/pgbouncer.ini" </dev/null >/dev/null 2>&1 || continue

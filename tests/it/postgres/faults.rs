@@ -7,6 +7,7 @@ use sqlx::Executor as _;
 use tenantry::{Database, Error, ErrorKind, Result};
 
 use super::cluster::{APPLICATION, Cluster, OWNER, TestDatabase, WITH_PASSWORD};
+use super::proxy::Proxy;
 use super::world::{
     Customer, Order, builder, customer, order, orders, schema, scopes, world, world_in, world_with,
 };
@@ -90,8 +91,14 @@ async fn a_pool_that_is_exhausted_says_so_and_recovers() -> Result<()> {
         .connect(&world.database.url(APPLICATION), schema())
         .await?;
     let occupied = small.begin(&world.a).await?;
+    // Nothing happens but the waiting: the clock goes on by itself.
+    tokio::time::pause();
+    let waits = tokio::time::Instant::now();
     let error = Order::select(&world.a).count(&small).await.unwrap_err();
+    let waited = waits.elapsed();
+    tokio::time::resume();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unavailable, true));
+    assert!(waited < Duration::from_secs(4), "{waited:?}");
     drop(occupied);
     drop(held);
     assert_eq!(Order::select(&world.a).count(db).await?, 1);
@@ -177,15 +184,18 @@ async fn a_server_that_restarts_costs_no_error() {
 async fn a_table_that_changes_under_prepared_statements_is_said_and_recovers() -> Result<()> {
     let world = world_with(|builder| builder.connections(1)).await.filled(1).await;
     let (db, a) = (&world.db, &world.a);
-    assert_eq!(Order::select(a).fetch_all(db).await?.len(), 1);
+    let in_transaction = async || {
+        let mut tx = db.begin(a).await?;
+        Order::select(a).fetch_all(&mut tx).await
+    };
+    assert_eq!(in_transaction().await?.len(), 1);
     world
         .database
         .run(OWNER, &[r#"ALTER TABLE "orders" ALTER COLUMN "note" TYPE varchar(90)"#])
         .await;
-    let first = Order::select(a).fetch_all(db).await;
-    if let Err(error) = first {
-        assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unavailable, true));
-    }
+    let error = in_transaction().await.unwrap_err();
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unavailable, true));
+    assert_eq!(in_transaction().await?.len(), 1);
     assert_eq!(Order::select(a).fetch_all(db).await?.len(), 1);
     world.database.run(OWNER, &[r#"ALTER TABLE "orders" DROP COLUMN "note""#]).await;
     let error = Order::select(a).fetch_all(db).await.unwrap_err();
@@ -195,24 +205,157 @@ async fn a_table_that_changes_under_prepared_statements_is_said_and_recovers() -
     Ok(())
 }
 
+/// More than sockets and buffers hold.
 #[tokio::test]
 async fn a_stream_that_the_server_ends_ends_with_an_error() -> Result<()> {
-    let world = world_with(|builder| builder.connections(1)).await.filled(2_000).await;
+    let world = world_with(|builder| builder.connections(1)).await.filled(400).await;
+    let long = "x".repeat(100_000);
+    Order::update(&world.a).set(orders::note, long).all_rows().execute(&world.db).await?;
     let mut superuser = world.database.superuser().await;
     let mut rows = Order::select(&world.a).fetch(&world.db);
     assert!(rows.try_next().await?.is_some());
     superuser.execute(sqlx::raw_sql(END_BACKENDS)).await.unwrap();
     // What was on its way already may arrive.
-    let mut seen = 1;
     let ended = loop {
         match rows.try_next().await {
-            Ok(Some(_)) => seen += 1,
+            Ok(Some(_)) => {}
             Ok(None) => break None,
             Err(error) => break Some(error.kind()),
         }
     };
-    assert!(ended == Some(ErrorKind::Unavailable) || seen == 2_000);
+    assert_eq!(ended, Some(ErrorKind::Unavailable));
     drop(rows);
-    assert_eq!(Order::select(&world.a).count(&world.db).await?, 2_000);
+    assert_eq!(Order::select(&world.a).count(&world.db).await?, 400);
     Ok(())
+}
+
+const ACTIVE: &str = "SELECT count(*)::text FROM pg_stat_activity WHERE usename = 'tenantry_app'
+     AND datname = current_database() AND state = 'active'";
+
+/// What nobody waits for any more does not go on, and keeps no connection of the server's: also
+/// where it waits for a lock.
+#[tokio::test]
+async fn statements_that_were_cancelled_end_on_the_server() -> Result<()> {
+    let world = world_with(|builder| builder.connections(8)).await.filled(1).await;
+    let (db, a) = (&world.db, &world.a);
+    let mut holder = db.begin(a).await?;
+    Order::update(a).set(orders::note, "held").all_rows().execute(&mut holder).await?;
+    let mut superuser = world.database.superuser().await;
+    let mut active = async || -> String {
+        let row = superuser.fetch_one(sqlx::raw_sql(ACTIVE)).await.unwrap();
+        sqlx::Row::get(&row, 0)
+    };
+    for _ in 0..4 {
+        let mut late = Box::pin(Order::update(a).set(orders::note, "late").all_rows().execute(db));
+        while active().await == "0" {
+            let _ = tokio::time::timeout(Duration::from_millis(5), &mut late).await;
+        }
+        drop(late);
+        // The server looks for its client every second, and gives the statement a minute.
+        let looks = (0..400).map(|_| tokio::time::sleep(Duration::from_millis(50)));
+        let mut left = active().await;
+        for look in looks {
+            if left == "0" {
+                break;
+            }
+            look.await;
+            left = active().await;
+        }
+        assert_eq!(left, "0");
+    }
+    holder.commit().await?;
+    assert_eq!(Order::select(a).fetch_one(db).await?.note.as_deref(), Some("held"));
+    Ok(())
+}
+
+/// A network that swallows what it is given, before each act of a transaction. The clock goes on by
+/// itself where nothing else happens.
+#[tokio::test]
+async fn what_is_never_answered_ends_in_time_and_leaves_the_pool_whole() -> Result<()> {
+    let cluster = Cluster::shared();
+    let world = world().await.filled(2).await;
+    let proxy = Proxy::before(cluster.port()).await;
+    let url = proxy.through(&world.database.url(APPLICATION), cluster.port());
+    let db = builder(&world.issuer, &world.database)
+        .connections(1)
+        .statement_timeout(Some(Duration::from_secs(60)))
+        .connect(&url, schema())
+        .await?;
+    let (db, a) = (&db, &world.a);
+    for act in ["read", "write", "commit", "rollback", "release"] {
+        let mut tx = db.begin(a).await?;
+        Order::update(a).set(orders::note, act).all_rows().execute(&mut tx).await?;
+        proxy.swallow(true);
+        tokio::time::pause();
+        let outcome = match act {
+            "read" => Order::select(a).count(&mut tx).await.map(drop),
+            "write" => {
+                Order::update(a).set(orders::note, act).all_rows().execute(&mut tx).await.map(drop)
+            }
+            "commit" => tx.commit().await,
+            "rollback" => tx.rollback().await,
+            _ => {
+                drop(tx);
+                // Its place in the pool is free when the way back has ended.
+                tokio::time::sleep(Duration::from_secs(6)).await;
+                Ok(())
+            }
+        };
+        tokio::time::resume();
+        proxy.swallow(false);
+        assert_eq!(outcome.is_ok(), act == "release");
+        if let Err(error) = outcome {
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{act}");
+            assert!(act != "commit" || !error.is_retryable(), "nobody knows whether it was kept");
+        }
+        let seen = Order::select(a).filter(orders::note.eq(act)).count(db).await?;
+        assert_eq!(seen, 0, "{act}");
+    }
+    Ok(())
+}
+
+/// A transaction that is dropped where no runtime is: rolled back, and the pool stays whole.
+#[test]
+fn a_transaction_dropped_outside_a_runtime_is_rolled_back() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let world = runtime
+        .block_on(async { world_with(|builder| builder.connections(1)).await.filled(2).await });
+    let (db, a) = (&world.db, &world.a);
+    for half_way in [false, true] {
+        let tx = runtime.block_on(async {
+            let mut tx = db.begin(a).await.unwrap();
+            Order::delete(a).all_rows().execute(&mut tx).await.unwrap();
+            if half_way {
+                let read = Order::select(a).fetch_all(&mut tx);
+                let _ = tokio::time::timeout(Duration::ZERO, read).await;
+            }
+            tx
+        });
+        drop(tx);
+        assert_eq!(runtime.block_on(Order::select(a).count(db)).unwrap(), 2, "{half_way}");
+    }
+}
+
+/// What could be repeated and was undone is no reason to repeat what fails for another reason.
+#[tokio::test]
+async fn a_failure_that_was_undone_repeats_no_transaction() -> Result<()> {
+    let limit = Duration::from_millis(100);
+    let world = world_with(|builder| builder.statement_timeout(Some(limit))).await.filled(1).await;
+    let (db, a) = (&world.db, &world.a);
+    let mut holder = db.begin(a).await?;
+    Order::update(a).set(orders::note, "held").all_rows().execute(&mut holder).await?;
+    let mut runs = 0;
+    let outcome: Result<()> = db
+        .transaction(a, async |tx| {
+            runs += 1;
+            let mut savepoint = tx.savepoint().await?;
+            let late = Order::update(a).set(orders::note, "late").all_rows();
+            assert!(late.execute(&mut *savepoint).await.unwrap_err().is_retryable());
+            savepoint.rollback().await?;
+            Order::find(a, uuid::Uuid::from_u128(99)).fetch_one(tx).await.map(drop)
+        })
+        .await;
+    assert_eq!(outcome.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(runs, 1);
+    holder.rollback().await
 }

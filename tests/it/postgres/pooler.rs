@@ -1,11 +1,16 @@
 //! Behind PgBouncer, which lends a connection of the server for one transaction.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use std::time::Duration;
 
+use sqlx::{ConnectOptions as _, Executor as _, Row as _};
+use tenantry::database::doctor;
 use tenantry::{Database, TenantScope};
 use uuid::Uuid;
 
-use super::cluster::{APPLICATION, Cluster};
+use super::cluster::{APPLICATION, Cluster, OWNER};
 use super::world::{Order, builder, order, orders, schema, world};
 
 /// More connections of ours than PgBouncer has to the server, so that they change hands.
@@ -64,6 +69,12 @@ async fn l13_a_connection_that_changes_hands_takes_no_organization_along() {
     }
 }
 
+/// A connection beside the crate. PgBouncer takes no parameter that it does not know.
+async fn raw(url: &str) -> sqlx::PgConnection {
+    let options: sqlx::postgres::PgConnectOptions = url.parse().unwrap();
+    options.extra_float_digits(None).connect().await.unwrap()
+}
+
 async fn changes_hands(prepared: Option<bool>) {
     let (world, db) = through_pgbouncer(prepared, LIMIT).await;
     let mut tasks = Vec::new();
@@ -84,8 +95,7 @@ async fn changes_hands(prepared: Option<bool>) {
     // An unscoped borrower of the server's connections finds nothing.
     let url = pooled(&world.database.url(APPLICATION));
     for _ in 0..10 {
-        use sqlx::{Connection as _, Executor as _, Row as _};
-        let mut raw = sqlx::PgConnection::connect(&url).await.unwrap();
+        let mut raw = raw(&url).await;
         let row = raw
             .fetch_one(sqlx::raw_sql(
                 "SELECT coalesce(current_setting('tenantry.organization', true), ''), (SELECT count(*) FROM orders)::text",
@@ -115,17 +125,20 @@ async fn mixed_up(limit: Option<Duration>) {
         .await
         .unwrap();
     let before = Order::select(&world.b).fetch_all(&world.db).await.unwrap();
+    let mixed_up = Arc::new(AtomicUsize::new(0));
     for round in 0..10 {
         let mut tasks = Vec::new();
         for task in 0..8_u128 {
-            let (db, scope) = (db.clone(), world.a.clone());
+            let (db, scope, mixed_up) = (db.clone(), world.a.clone(), Arc::clone(&mixed_up));
             tasks.push(tokio::spawn(async move {
                 let name = format!("{}", (round + task) % 5);
                 let foreign = |rows: Vec<Order>| rows.iter().any(|row| row.total_cents > 3);
                 // What comes back may be an error, or what another statement reads of A's.
                 let unnamed = Order::select(&scope).filter(orders::note.ne(name.as_str()));
                 assert!(!unnamed.fetch_all(&db).await.is_ok_and(foreign));
-                assert!(!Order::select(&scope).limit(5).fetch_all(&db).await.is_ok_and(foreign));
+                let rows = Order::select(&scope).limit(5).fetch_all(&db).await;
+                mixed_up.fetch_add(usize::from(rows.is_err()), Ordering::Relaxed);
+                assert!(!rows.is_ok_and(foreign));
                 assert!(
                     !Order::delete(&scope).all_rows().execute(&db).await.is_ok_and(|rows| rows > 3)
                 );
@@ -135,5 +148,60 @@ async fn mixed_up(limit: Option<Duration>) {
             task.await.unwrap();
         }
     }
+    assert!(mixed_up.load(Ordering::Relaxed) > 0, "the pooler mixed nothing up: nothing is shown");
     assert_eq!(Order::select(&world.b).fetch_all(&world.db).await.unwrap(), before);
+}
+
+/// Connections that others take and give back meanwhile do not hide the pooler.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l13_a_busy_pooler_is_noticed_too() {
+    let world = world().await.filled(1).await;
+    let url = pooled(&world.database.url(APPLICATION));
+    let ends = Arc::new(AtomicUsize::new(0));
+    let others: Vec<_> = (0..3)
+        .map(|_| {
+            let (url, ends) = (url.clone(), Arc::clone(&ends));
+            tokio::spawn(async move {
+                let mut other = raw(&url).await;
+                while ends.load(Ordering::Relaxed) == 0 {
+                    other.execute(sqlx::raw_sql("BEGIN; SELECT 1; COMMIT")).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for _ in 0..10 {
+        let db = builder(&world.issuer, &world.database).connect(&url, schema()).await.unwrap();
+        Order::select(&world.a).fetch_all(&db).await.unwrap();
+        db.close().await;
+        let row = raw(&url).await.fetch_one(sqlx::raw_sql(PREPARED)).await.unwrap();
+        assert_eq!(row.get::<&str, _>(0), "0");
+    }
+    ends.store(1, Ordering::Relaxed);
+    for other in others {
+        other.await.unwrap();
+    }
+}
+
+const PREPARED: &str = "SELECT count(*)::text FROM pg_prepared_statements WHERE name <> ''";
+
+/// The doctor reads each fact in its own transaction's connection, so that no two of its looks are
+/// taken for one another's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn doctors_who_look_through_a_pooler_at_a_time_see_the_same() {
+    let world = world().await;
+    world.database.run(OWNER, &[r#"ALTER TABLE "orders" DISABLE ROW LEVEL SECURITY"#]).await;
+    let url = pooled(&world.database.url(APPLICATION));
+    let direct = doctor::inspect(&world.database.url(APPLICATION), &schema(), &[]).await.unwrap();
+    assert!(!direct.is_safe());
+    for _ in 0..4 {
+        let looks: Vec<_> = (0..6)
+            .map(|_| {
+                let url = url.clone();
+                tokio::spawn(async move { doctor::inspect(&url, &schema(), &[]).await })
+            })
+            .collect();
+        for look in looks {
+            assert_eq!(look.await.unwrap().unwrap().findings(), direct.findings());
+        }
+    }
 }

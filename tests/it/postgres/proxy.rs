@@ -1,5 +1,6 @@
 //! A proxy that counts round trips.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -9,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 pub struct Proxy {
     port: u16,
     seen: Arc<Mutex<Seen>>,
+    silent: Arc<AtomicBool>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -31,12 +33,16 @@ fn is_returning(message: &[u8]) -> bool {
 impl Proxy {
     pub async fn before(port: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let proxy = Self { port: listener.local_addr().unwrap().port(), seen: Arc::default() };
-        let seen = Arc::clone(&proxy.seen);
+        let proxy = Self {
+            port: listener.local_addr().unwrap().port(),
+            seen: Arc::default(),
+            silent: Arc::default(),
+        };
+        let (seen, silent) = (Arc::clone(&proxy.seen), Arc::clone(&proxy.silent));
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-                tokio::spawn(pass(client, server, Arc::clone(&seen)));
+                tokio::spawn(pass(client, server, Arc::clone(&seen), Arc::clone(&silent)));
             }
         });
         proxy
@@ -47,13 +53,23 @@ impl Proxy {
         url.replace(&format!(":{port}/"), &format!(":{}/", self.port))
     }
 
+    /// Whether what is sent from now on gets lost without a word.
+    pub fn swallow(&self, silent: bool) {
+        self.silent.store(silent, Ordering::SeqCst);
+    }
+
     pub fn seen(&self) -> Seen {
         *self.seen.lock().unwrap()
     }
 }
 
 /// A client sends a whole message and waits: what arrives from it at once is one round trip.
-async fn pass(client: TcpStream, server: TcpStream, seen: Arc<Mutex<Seen>>) {
+async fn pass(
+    client: TcpStream,
+    server: TcpStream,
+    seen: Arc<Mutex<Seen>>,
+    silent: Arc<AtomicBool>,
+) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     tokio::spawn(async move {
@@ -69,6 +85,9 @@ async fn pass(client: TcpStream, server: TcpStream, seen: Arc<Mutex<Seen>>) {
             } else {
                 seen.awaited += 1;
             }
+        }
+        if silent.load(Ordering::SeqCst) {
+            continue;
         }
         if to_server.write_all(message).await.is_err() {
             break;
