@@ -55,13 +55,15 @@ impl Drop for Session {
             // What sqlx does by itself, but from wherever the session is dropped, and not for ever: a
             // connection that the server has forgotten would keep its place in the pool.
             let way_back = self.connection.return_to_pool();
-            if self.begun {
-                self.runtime.spawn(tokio::time::timeout(GRACE, way_back));
-            } else {
-                // The hook sees that there is nothing to ask.
-                let way_back = NEVER_BEGUN.scope((), way_back);
-                self.runtime.spawn(tokio::time::timeout(GRACE, way_back));
-            }
+            let begun = self.begun;
+            self.runtime.spawn(async move {
+                if begun {
+                    tokio::time::timeout(GRACE, way_back).await
+                } else {
+                    // The hook sees that there is nothing to ask.
+                    tokio::time::timeout(GRACE, NEVER_BEGUN.scope((), way_back)).await
+                }
+            });
         } else if Handle::try_current().is_ok() {
             self.connection.close_on_drop();
         } else {

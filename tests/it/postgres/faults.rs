@@ -288,9 +288,16 @@ async fn what_is_never_answered_ends_in_time_and_leaves_the_pool_whole() -> Resu
         proxy.swallow(true);
         tokio::time::pause();
         let outcome = match act {
-            "read" => Order::select(a).count(&mut tx).await.map(drop),
+            "read" => {
+                let read = Order::select(a).count(&mut tx).await.map(drop);
+                drop(tx);
+                read
+            }
             "write" => {
-                Order::update(a).set(orders::note, act).all_rows().execute(&mut tx).await.map(drop)
+                let late = Order::update(a).set(orders::note, act).all_rows();
+                let written = late.execute(&mut tx).await.map(drop);
+                drop(tx);
+                written
             }
             "commit" => tx.commit().await,
             "rollback" => tx.rollback().await,
