@@ -94,7 +94,7 @@ async fn a_pool_that_is_exhausted_says_so_and_recovers() -> Result<()> {
     // Nothing happens but the waiting: the clock goes on by itself.
     tokio::time::pause();
     let waits = tokio::time::Instant::now();
-    let error = Order::select(&world.a).count(&small).await.unwrap_err();
+    let error = small.begin(&world.a).await.unwrap_err();
     let waited = waits.elapsed();
     tokio::time::resume();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unavailable, true));
@@ -287,27 +287,30 @@ async fn what_is_never_answered_ends_in_time_and_leaves_the_pool_whole() -> Resu
         Order::update(a).set(orders::note, act).all_rows().execute(&mut tx).await?;
         proxy.swallow(true);
         tokio::time::pause();
-        let outcome = match act {
-            "read" => {
-                let read = Order::select(a).count(&mut tx).await.map(drop);
-                drop(tx);
-                read
-            }
-            "write" => {
-                let late = Order::update(a).set(orders::note, act).all_rows();
-                let written = late.execute(&mut tx).await.map(drop);
-                drop(tx);
-                written
-            }
-            "commit" => tx.commit().await,
-            "rollback" => tx.rollback().await,
-            _ => {
-                drop(tx);
-                // Its place in the pool is free when the way back has ended.
-                tokio::time::sleep(Duration::from_secs(6)).await;
-                Ok(())
+        let acted = async {
+            match act {
+                "read" => {
+                    let read = Order::select(a).count(&mut tx).await.map(drop);
+                    drop(tx);
+                    read
+                }
+                "write" => {
+                    let late = Order::update(a).set(orders::note, act).all_rows();
+                    let written = late.execute(&mut tx).await.map(drop);
+                    drop(tx);
+                    written
+                }
+                "commit" => tx.commit().await,
+                "rollback" => tx.rollback().await,
+                _ => {
+                    drop(tx);
+                    // Its place in the pool is free when the way back has ended.
+                    tokio::time::sleep(Duration::from_secs(6)).await;
+                    Ok(())
+                }
             }
         };
+        let outcome = tokio::time::timeout(Duration::from_secs(600), acted).await.expect("in time");
         tokio::time::resume();
         proxy.swallow(false);
         assert_eq!(outcome.is_ok(), act == "release");
