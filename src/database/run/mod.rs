@@ -199,8 +199,10 @@ impl Reader<'_> {
     }
 
     fn release<T>(self, outcome: &Faulty<T>) {
-        if let Self::Leased(lease) = self {
-            lease.release(outcome);
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Alone(_) => {}
+            Self::Leased(lease) => lease.release(outcome),
         }
     }
 }

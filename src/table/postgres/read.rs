@@ -75,6 +75,7 @@ $$"
 }
 
 /// Makes `owner` the one who can alter the function.
+#[cfg(feature = "postgres")]
 pub(crate) fn give(owner: &str) -> String {
     format!(r#"ALTER FUNCTION {READ}(text, text, {}) OWNER TO "{owner}""#, types())
 }
