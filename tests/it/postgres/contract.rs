@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::world::{
     Customer, Employee, Everything, Genre, Order, Status, customer, customers, employees,
-    everything, genres, order, orders, world,
+    everything, genres, order, orders, world, world_with,
 };
 
 fn id(id: u128) -> Uuid {
@@ -558,5 +558,31 @@ async fn a_deadlock_is_run_again() -> Result<()> {
     assert_eq!(one? + other?, 3);
     let sums = Order::select(&world.a).aggregate(orders::total_cents.sum()).fetch_one(db).await?;
     assert_eq!(sums, Some(1 + 2 + 4));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_row_found_for_update_is_locked() -> Result<()> {
+    let world = world_with(|builder| {
+        builder.statement_timeout(Some(std::time::Duration::from_millis(500)))
+    })
+    .await
+    .filled(1)
+    .await;
+    let (db, a, b) = (&world.db, &world.a, &world.b);
+    let id = Uuid::from_u128(1);
+    let mut holder = db.begin(a).await?;
+    assert!(Order::find(a, id).for_update().fetch_optional(&mut holder).await?.is_some());
+    let late = Order::update(a).set(orders::note, "late").filter(orders::id.eq(id));
+    assert_eq!(late.execute(db).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    let other = Order::update(b).set(orders::note, "other").filter(orders::id.eq(id));
+    assert_eq!(other.execute(db).await?, 1);
+    // Without the lock nobody waits; and a shape that locks is not taken for one that does not.
+    assert!(Order::find(a, id).fetch_optional(db).await?.is_some());
+    holder.commit().await?;
+    let mut reader = db.begin(a).await?;
+    assert!(Order::find(a, id).fetch_optional(&mut reader).await?.is_some());
+    let free = Order::update(a).set(orders::note, "free").filter(orders::id.eq(id));
+    assert_eq!(free.execute(db).await?, 1);
     Ok(())
 }

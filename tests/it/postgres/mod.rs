@@ -2,6 +2,7 @@
 
 pub mod cluster;
 mod contract;
+mod directory;
 mod doctor;
 mod example;
 mod faults;
