@@ -440,7 +440,7 @@ pub(crate) fn column_type(column: &ColumnDefinition) -> String {
 }
 
 /// What keeps out of a column the values that its type has on this store and not on the other.
-fn value_check(column: &ColumnDefinition) -> Option<String> {
+pub(crate) fn value_check(column: &ColumnDefinition) -> Option<String> {
     let name = column.name();
     Some(match column.kind() {
         ColumnType::Date | ColumnType::Timestamp => format!(r#"isfinite("{name}")"#),

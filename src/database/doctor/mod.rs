@@ -84,7 +84,7 @@ pub async fn inspect(url: &str, schema: &Schema, accepted: &[Acceptance]) -> Res
             .connect()
             .await
             .map_err(|error| super::postgres::opening(&error))?;
-        return Ok(postgres::examine(&mut connection, schema, accepted).await?.report);
+        return Ok(postgres::examine(&mut connection, None, schema, accepted).await?.report);
     }
     #[cfg(feature = "sqlite")]
     if url.starts_with("sqlite:") {
@@ -110,6 +110,11 @@ pub(crate) struct Examination {
     pub(crate) report: Report,
     /// Declared tables that do not exist.
     pub(crate) absent: Vec<&'static TableDefinition>,
+}
+
+/// Whether `create_tables` mends it on the way, so that it says nothing before.
+pub(crate) fn is_mended_with_the_tables(finding: &Finding) -> bool {
+    [rules::PG_GRANT_CREATE.code, rules::PG_GRANT_TEMPORARY.code].contains(&finding.code())
 }
 
 /// The declared tables, each after those that it refers to, so that remedies run in that order.

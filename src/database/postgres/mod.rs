@@ -197,12 +197,22 @@ impl PostgresStore {
         &self,
         schema: &Schema,
         accepted: &[Acceptance],
+        deep: bool,
     ) -> Result<Examination> {
         let mut session = self.bare_session().await?;
-        let examination =
-            super::doctor::postgres::examine(session.connection(), schema, accepted).await?;
+        let mut across = match &self.across {
+            // A question about all rows takes as long as it takes.
+            Some(_) if deep => Some(self.session(None, Purpose::Stream).await?),
+            _ => None,
+        };
+        let rows = across.as_mut().map(Session::connection);
+        let examined =
+            super::doctor::postgres::examine(session.connection(), rows, schema, accepted).await;
+        if let Some(across) = &mut across {
+            across.rollback().await?;
+        }
         session.rollback().await?;
-        Ok(examination)
+        examined
     }
 
     /// A session of the application's role that sees no organization's rows.

@@ -2,8 +2,10 @@
 
 mod catalog;
 mod objects;
+mod partitions;
 mod policy;
 mod role;
+mod rows;
 mod shape;
 mod wall;
 
@@ -19,9 +21,11 @@ use crate::table::{Dialect, Schema, TableDefinition};
 /// Examines the database of `connection`, whose role is the one that serves scopes, outside of a
 /// transaction.
 ///
-/// It reads the catalogue alone: the rows are behind the wall.
+/// It reads the catalogue; and the rows as the cross-tenant role, for they are behind the wall,
+/// where there is a connection of that role.
 pub(crate) async fn examine(
     connection: &mut PgConnection,
+    mut across: Option<&mut PgConnection>,
     schema: &Schema,
     accepted: &[Acceptance],
 ) -> Result<Examination> {
@@ -33,7 +37,7 @@ pub(crate) async fn examine(
     if findings.iter().any(|finding: &Finding| finding.code() == rules::PG_SERVER_OLD.code) {
         // The catalogue of an older server lacks what is asked next.
         let absent = schema.tables().collect();
-        return Ok(Examination { report: report(findings, accepted), absent });
+        return Ok(Examination { report: report(findings, accepted, false), absent });
     }
     let catalog = Catalog::read(connection, server).await?;
     let mut examination = Doctor { schema, catalog: &catalog, findings };
@@ -42,7 +46,7 @@ pub(crate) async fn examine(
     for definition in parents_first(schema) {
         match catalog.relation(definition.name()) {
             None => absent.push(definition),
-            Some(relation) if !matches!(relation.kind.as_str(), "r" | "p") => {
+            Some(relation) if !relation.is_table() => {
                 let advice = format!(
                     "`{}` is no table: declare the table beneath it, or remove it and run `create_tables`",
                     definition.name()
@@ -53,6 +57,7 @@ pub(crate) async fn examine(
                 let mut table = Table { definition, relation, doctor: &mut examination };
                 wall::examine(&mut table);
                 shape::examine(&mut table);
+                partitions::examine(&mut table);
             }
         }
     }
@@ -66,11 +71,21 @@ pub(crate) async fn examine(
         }
     }
     objects::examine(&mut examination);
-    Ok(Examination { report: report(examination.findings, accepted), absent })
+    let deep = across.is_some();
+    if let Some(across) = &mut across {
+        for definition in schema.tables() {
+            let relation = catalog.relation(definition.name());
+            if let Some(relation) = relation.filter(|relation| relation.is_table()) {
+                let found = rows::examine(across, definition, relation, schema).await?;
+                examination.findings.extend(found);
+            }
+        }
+    }
+    Ok(Examination { report: report(examination.findings, accepted, deep), absent })
 }
 
-fn report(findings: Vec<Finding>, accepted: &[Acceptance]) -> Report {
-    Report::new(findings, accepted, false, "postgres-")
+fn report(findings: Vec<Finding>, accepted: &[Acceptance], deep: bool) -> Report {
+    Report::new(findings, accepted, deep, "postgres-")
 }
 
 /// The examination under way.
