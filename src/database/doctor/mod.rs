@@ -78,13 +78,11 @@ pub async fn inspect(url: &str, schema: &Schema, accepted: &[Acceptance]) -> Res
     schema.validate()?;
     #[cfg(feature = "postgres")]
     if url.starts_with("postgres:") || url.starts_with("postgresql:") {
-        let options: sqlx::postgres::PgConnectOptions = url.parse().map_err(|_| unusable())?;
-        let mut connection = options
-            .disable_statement_logging()
-            .connect()
-            .await
-            .map_err(|error| super::postgres::opening(&error))?;
-        return Ok(postgres::examine(&mut connection, None, schema, accepted).await?.report);
+        let options = super::postgres::options(url)?;
+        let mut connection =
+            options.connect().await.map_err(|error| super::postgres::opening(&error))?;
+        let examined = postgres::examine(&mut connection, &options, None, schema, accepted).await;
+        return Ok(examined?.report);
     }
     #[cfg(feature = "sqlite")]
     if url.starts_with("sqlite:") {

@@ -207,6 +207,8 @@ rules! {
         "the store converts what it compares, so different organizations can become equal";
     PG_TENANT_UNCHECKED = Warning "postgres-tenant-unchecked":
         "other writers can store rows under an empty or nil organization, which belong to nobody";
+    PG_TRANSPORT_UNVERIFIED = Warning "postgres-transport-unverified":
+        "whoever stands between the application and the server can read and change the rows of every organization";
     PG_UNDECLARED_TABLE = Warning "postgres-undeclared-table":
         "rows that the role can reach lie outside every wall";
     PG_UNIQUE_NOT_PER_ORGANIZATION = Fatal "postgres-unique-not-per-organization":

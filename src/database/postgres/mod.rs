@@ -24,7 +24,7 @@ use crate::table::{Dialect, Schema};
 
 pub(crate) use bind::add;
 pub(crate) use fault::opening;
-pub(crate) use open::{PostgresSettings, Secret};
+pub(crate) use open::{PostgresSettings, Secret, options};
 pub(crate) use session::Session;
 
 use names::{NAMES, SharedNames};
@@ -206,8 +206,10 @@ impl PostgresStore {
             _ => None,
         };
         let rows = across.as_mut().map(Session::connection);
+        let options = self.application.connect_options();
+        let connection = session.connection();
         let examined =
-            super::doctor::postgres::examine(session.connection(), rows, schema, accepted).await;
+            super::doctor::postgres::examine(connection, &options, rows, schema, accepted).await;
         if let Some(across) = &mut across {
             across.rollback().await?;
         }

@@ -10,6 +10,7 @@ mod harness;
 mod pooler;
 mod proxy;
 mod tables;
+mod tls;
 mod trips;
 mod wall;
 pub mod world;

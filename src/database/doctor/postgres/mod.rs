@@ -7,9 +7,10 @@ mod policy;
 mod role;
 mod rows;
 mod shape;
+mod transport;
 mod wall;
 
-use sqlx::postgres::PgConnection;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
 
 use self::catalog::{Catalog, Relation, Server};
 use super::report::{Acceptance, Finding, Report};
@@ -25,6 +26,7 @@ use crate::table::{Dialect, Schema, TableDefinition};
 /// where there is a connection of that role.
 pub(crate) async fn examine(
     connection: &mut PgConnection,
+    options: &PgConnectOptions,
     mut across: Option<&mut PgConnection>,
     schema: &Schema,
     accepted: &[Acceptance],
@@ -33,6 +35,7 @@ pub(crate) async fn examine(
         .await?
         .ok_or_else(|| Error::internal("the server does not know its own role"))?;
     let mut findings = Vec::new();
+    findings.extend(transport::examine(options));
     role::examine_server(&server, &mut findings);
     if findings.iter().any(|finding: &Finding| finding.code() == rules::PG_SERVER_OLD.code) {
         // The catalogue of an older server lacks what is asked next.
