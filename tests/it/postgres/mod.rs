@@ -7,6 +7,7 @@ mod doctor;
 mod example;
 mod faults;
 mod harness;
+mod lost;
 mod pooler;
 mod proxy;
 mod tables;
