@@ -1,8 +1,5 @@
 //! Organizations and members in PostgreSQL.
 
-#[path = "../tenancy/suite.rs"]
-mod suite;
-
 use std::sync::Arc;
 
 use sqlx::{Connection as _, Row as _};
@@ -13,7 +10,7 @@ use tenantry::table::Dialect;
 use tenantry::{Database, ErrorKind};
 
 use super::cluster::{APPLICATION, CROSS_TENANT, Cluster, OWNER, TestDatabase};
-use suite::{SCHEMA, World, authority, stories, user};
+use crate::tenancy::suite::{self, SCHEMA, World, authority, stories, user};
 
 fn builder(database: &TestDatabase<'_>) -> DatabaseBuilder {
     Database::builder()

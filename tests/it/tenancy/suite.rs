@@ -28,8 +28,8 @@ pub struct World {
     pub sink: MemorySink,
     pub ours: OrganizationId,
     pub theirs: OrganizationId,
-    /// What lives as long as the database.
-    pub ground: Box<dyn Any + Send + Sync>,
+    /// What has to live as long as the database.
+    _ground: Box<dyn Any + Send + Sync>,
 }
 
 impl World {
@@ -39,8 +39,8 @@ impl World {
         let sink = MemorySink::new();
         let issuer = ScopeIssuer::builder(directory.clone()).audit(sink.clone()).build();
         let (ours, theirs) = (OrganizationId::new(), OrganizationId::new());
-        let ground = Box::new(ground);
-        let world = Self { db, directory, issuer, sink, ours, theirs, ground };
+        let _ground = Box::new(ground);
+        let world = Self { db, directory, issuer, sink, ours, theirs, _ground };
         for (organization, owner, viewer) in
             [(&world.ours, "ann", "bob"), (&world.theirs, "bob", "ann")]
         {
@@ -128,7 +128,7 @@ pub async fn everybody_enters_with_the_role_of_that_organization(world: World) {
     let mut both = vec![ours.clone(), theirs.clone()];
     both.sort();
     assert_eq!(issuer.organizations(&user("ann")).await.unwrap(), both);
-    assert_eq!(issuer.organizations(&user("eve")).await.unwrap(), [lonely.clone()]);
+    assert_eq!(issuer.organizations(&user("eve")).await.unwrap(), std::slice::from_ref(&lonely));
     assert!(issuer.organizations(&user("mallory")).await.unwrap().is_empty());
 
     // One that exists, one that does not, and one that cannot: the same.
@@ -296,7 +296,7 @@ pub async fn a_suspended_organization_is_entered_by_nobody(world: World) {
     directory.suspend_organization(issuer, ours, &authority()).await.unwrap();
     refused(directory.members(&ann).await, ErrorKind::Denied);
     directory.members(&bob).await.unwrap();
-    assert_eq!(issuer.organizations(&user("ann")).await.unwrap(), [theirs.clone()]);
+    assert_eq!(issuer.organizations(&user("ann")).await.unwrap(), std::slice::from_ref(theirs));
     assert!(!directory.is_active(ours).await.unwrap());
 
     // Another process has only the table.
