@@ -3,13 +3,15 @@
 use futures_util::TryStreamExt as _;
 use rust_decimal::Decimal;
 use tenantry::ambient::cross_tenant_authority;
+use tenantry::database::doctor;
 use tenantry::query::count;
 use tenantry::scope::Principal;
-use tenantry::table::{First, Second};
+use tenantry::table::{Dialect, First, Schema, Second};
 use tenantry::{ErrorKind, Result};
 use time::{Date, OffsetDateTime};
 use uuid::Uuid;
 
+use super::cluster::{APPLICATION, Cluster, OWNER};
 use super::world::{
     Customer, Employee, Everything, Genre, Order, Status, customer, customers, employees,
     everything, genres, order, orders, world, world_with,
@@ -585,4 +587,38 @@ async fn a_row_found_for_update_is_locked() -> Result<()> {
     let free = Order::update(a).set(orders::note, "free").filter(orders::id.eq(id));
     assert_eq!(free.execute(db).await?, 1);
     Ok(())
+}
+
+mod rivals {
+    tenantry::tenant_table! {
+        #[derive(Debug)]
+        pub struct Short in a { key id: i64, b_c: i64 => a, }
+        index (b_c);
+        unique (b_c);
+    }
+    tenantry::tenant_table! {
+        #[derive(Debug)]
+        pub struct Long in a_b { key id: i64, c: i64, }
+        index (c);
+        unique (c);
+        partitions 2;
+    }
+    tenantry::tenant_table! {
+        #[derive(Debug)]
+        pub struct Taken in a_b_p1 { key id: i64, }
+    }
+}
+
+/// `a` and `b_c`, `a_b` and `c`: the names of their indexes, and of a partition and a table, come to
+/// the same.
+#[tokio::test]
+async fn objects_that_come_to_one_name_all_exist() {
+    let schema =
+        Schema::new().tenant::<rivals::Short>().tenant::<rivals::Long>().tenant::<rivals::Taken>();
+    let database = Cluster::shared().database().await;
+    database.run(OWNER, &schema.ddl(Dialect::Postgres).unwrap()).await;
+    let report = doctor::inspect(&database.url(APPLICATION), &schema, &[]).await.unwrap();
+    let open: Vec<&doctor::Finding> =
+        report.findings().iter().filter(|f| f.code() != "postgres-server-leaks").collect();
+    assert!(open.is_empty(), "{report}");
 }

@@ -633,40 +633,6 @@ async fn who_is_not_let_in_learns_no_more_than_that() {
     }
 }
 
-mod rivals {
-    tenantry::tenant_table! {
-        #[derive(Debug)]
-        pub struct Short in a { key id: i64, b_c: i64 => a, }
-        index (b_c);
-        unique (b_c);
-    }
-    tenantry::tenant_table! {
-        #[derive(Debug)]
-        pub struct Long in a_b { key id: i64, c: i64, }
-        index (c);
-        unique (c);
-        partitions 2;
-    }
-    tenantry::tenant_table! {
-        #[derive(Debug)]
-        pub struct Taken in a_b_p1 { key id: i64, }
-    }
-}
-
-/// `a` and `b_c`, `a_b` and `c`: the names of their indexes, and of a partition and a table, come to
-/// the same.
-#[tokio::test]
-async fn objects_that_come_to_one_name_all_exist() {
-    let schema =
-        Schema::new().tenant::<rivals::Short>().tenant::<rivals::Long>().tenant::<rivals::Taken>();
-    let database = Cluster::shared().database().await;
-    database.run(OWNER, &schema.ddl(Dialect::Postgres).unwrap()).await;
-    let report = inspect(&database.url(APPLICATION), &schema, &[]).await.unwrap();
-    let open: Vec<&Finding> =
-        report.findings().iter().filter(|f| f.code() != "postgres-server-leaks").collect();
-    assert!(open.is_empty(), "{report}");
-}
-
 #[tokio::test]
 async fn partitions_are_those_of_the_declaration() {
     let code = "postgres-partitioning";
