@@ -109,6 +109,11 @@ pub(crate) struct Examination {
     pub(crate) read: Option<String>,
 }
 
+/// Whether `create_tables` mends it on the way, so that it says nothing before.
+pub(crate) fn is_mended_with_the_tables(finding: &Finding) -> bool {
+    [rules::PG_GRANT_CREATE.code, rules::PG_GRANT_TEMPORARY.code].contains(&finding.code())
+}
+
 /// The declared tables, each after those that it refers to, so that remedies run in that order.
 /// Tables that refer to each other keep the order of registration.
 fn parents_first(schema: &Schema) -> Vec<&'static TableDefinition> {

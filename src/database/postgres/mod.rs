@@ -222,12 +222,24 @@ impl PostgresStore {
         &self,
         schema: &Schema,
         accepted: &[Acceptance],
+        deep: bool,
     ) -> Result<Examination> {
         let mut session = self.bare_session().await?;
-        let examination =
-            super::doctor::postgres::examine(session.connection(), schema, accepted).await?;
+        let mut across = match &self.across {
+            // A question about all rows takes as long as it takes.
+            Some(_) if deep => Some(self.session(None, Purpose::Stream).await?),
+            _ => None,
+        };
+        let rows = across.as_mut().map(Session::connection);
+        let options = self.application.connections.connect_options();
+        let connection = session.connection();
+        let examined =
+            super::doctor::postgres::examine(connection, &options, rows, schema, accepted).await;
+        if let Some(across) = &mut across {
+            across.rollback().await?;
+        }
         session.rollback().await?;
-        Ok(examination)
+        examined
     }
 
     /// A session of the application's role that sees no organization's rows.
@@ -272,11 +284,13 @@ pub(crate) async fn inspect(
     schema: &Schema,
     accepted: &[Acceptance],
 ) -> Result<Examination> {
-    let connection = PgConnection::connect_with(&options(url)?).await;
+    let options = options(url)?;
+    let connection = PgConnection::connect_with(&options).await;
     let mut connection = connection.map_err(|error| fault::opening(&error))?;
     let begun = connection.execute(sqlx::raw_sql("BEGIN READ ONLY")).await;
     begun.map_err(|error| reduce(&error).into_error(None))?;
-    let examined = super::doctor::postgres::examine(&mut connection, schema, accepted).await;
+    let examined =
+        super::doctor::postgres::examine(&mut connection, &options, None, schema, accepted).await;
     // The connection serves nothing else, whether or not its farewell is heard.
     let _ = connection.execute(sqlx::raw_sql("ROLLBACK")).await;
     let _ = connection.close().await;

@@ -3,13 +3,16 @@
 mod alone;
 pub mod cluster;
 mod contract;
+mod directory;
 mod doctor;
 mod example;
 mod faults;
 mod harness;
+mod lost;
 mod pooler;
 mod proxy;
 mod tables;
+mod tls;
 mod trips;
 mod wall;
 pub mod world;

@@ -65,6 +65,10 @@ pub(super) struct Relation {
     pub(super) visible: bool,
     pub(super) invoker: bool,
     parent: Option<i64>,
+    /// `HASH (organization_id)`, of a partitioned table.
+    pub(super) partitioned: Option<String>,
+    /// `FOR VALUES WITH (modulus 4, remainder 0)`, of a partition.
+    pub(super) bound: Option<String>,
     /// What the connected role may do with the table or a column of it.
     pub(super) privileges: Vec<String>,
     pub(super) columns: Vec<Column>,
@@ -134,6 +138,8 @@ pub(super) struct Policy {
     pub(super) all: bool,
     /// For the connected role.
     pub(super) applies: bool,
+    /// The roles that it names; empty where it is for everybody.
+    pub(super) roles: Vec<String>,
     pub(super) using: Option<String>,
     pub(super) check: Option<String>,
 }
@@ -164,6 +170,8 @@ const RELATIONS: &str = "SELECT c.oid::int8 AS oid, n.nspname::text AS namespace
     EXISTS (SELECT FROM pg_options_to_table(c.reloptions) \
         WHERE option_name = 'security_invoker' AND option_value::bool) AS invoker, \
     (SELECT min(i.inhparent::int8) FROM pg_inherits AS i WHERE i.inhrelid = c.oid) AS parent, \
+    CASE WHEN c.relkind = 'p' THEN pg_get_partkeydef(c.oid) END AS partitioned, \
+    pg_get_expr(c.relpartbound, c.oid) AS bound, \
     ARRAY(SELECT p FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', \
         'REFERENCES', 'TRIGGER']) AS p WHERE has_schema_privilege(n.oid, 'USAGE') \
         AND (has_table_privilege(c.oid, p) OR (p IN ('SELECT', 'INSERT', 'UPDATE', 'REFERENCES') \
@@ -222,6 +230,7 @@ const POLICIES: &str = "SELECT p.polrelid::int8 AS relation, p.polname::text AS 
     p.polpermissive AS permissive, p.polcmd = '*' AS all, \
     0 = ANY (p.polroles) OR EXISTS (SELECT FROM pg_roles AS r \
         WHERE r.oid = ANY (p.polroles) AND pg_has_role(r.oid, 'USAGE')) AS applies, \
+    ARRAY(SELECT rolname::text FROM pg_roles WHERE oid = ANY (p.polroles)) AS roles, \
     pg_get_expr(p.polqual, p.polrelid) AS using, \
     pg_get_expr(p.polwithcheck, p.polrelid) AS check \
     FROM pg_policy AS p ORDER BY 1, 2";
@@ -269,7 +278,7 @@ from_row!(Server {
 });
 from_row!(Membership { role, exempt });
 from_row!(Relation {
-    oid, namespace, name, kind, row_security, forced, owner, owned, visible, invoker, parent, privileges
+    oid, namespace, name, kind, row_security, forced, owner, owned, visible, invoker, parent, partitioned, bound, privileges
 } more columns, indexes, references, policies, rules, reads);
 from_row!(Column {
     relation,
@@ -296,7 +305,7 @@ from_row!(ForeignKey {
     deferred,
     validated
 });
-from_row!(Policy { relation, name, permissive, all, applies, using, check });
+from_row!(Policy { relation, name, permissive, all, applies, roles, using, check });
 
 impl Server {
     pub(super) async fn read(connection: &mut PgConnection) -> Result<Option<Self>> {
@@ -364,6 +373,11 @@ impl Catalog {
         relation.parent.and_then(|oid| self.by_oid(oid))
     }
 
+    pub(super) fn children<'c>(&'c self, of: &Relation) -> impl Iterator<Item = &'c Relation> {
+        let parent = Some(of.oid);
+        self.relations.iter().filter(move |relation| relation.parent == parent)
+    }
+
     /// The tables that a view reads, itself or through other views.
     pub(super) fn read_by<'c>(&'c self, view: &'c Relation) -> Vec<&'c Relation> {
         let mut seen: Vec<i64> = Vec::new();
@@ -383,6 +397,10 @@ impl Catalog {
 }
 
 impl Relation {
+    pub(super) fn is_table(&self) -> bool {
+        matches!(self.kind.as_str(), "r" | "p")
+    }
+
     pub(super) fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)
     }

@@ -3,12 +3,15 @@
 mod catalog;
 mod function;
 mod objects;
+mod partitions;
 mod policy;
 mod role;
+mod rows;
 mod shape;
+mod transport;
 mod wall;
 
-use sqlx::postgres::PgConnection;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
 
 use self::catalog::{Catalog, Relation, Server};
 use super::report::{Acceptance, Finding, Report};
@@ -20,9 +23,12 @@ use crate::table::{Dialect, Schema, TableDefinition};
 /// Examines the database of `connection`, whose role is the one that serves scopes, outside of a
 /// transaction.
 ///
-/// It reads the catalogue alone: the rows are behind the wall.
+/// It reads the catalogue; and the rows as the cross-tenant role, for they are behind the wall,
+/// where there is a connection of that role.
 pub(crate) async fn examine(
     connection: &mut PgConnection,
+    options: &PgConnectOptions,
+    mut across: Option<&mut PgConnection>,
     schema: &Schema,
     accepted: &[Acceptance],
 ) -> Result<Examination> {
@@ -30,11 +36,13 @@ pub(crate) async fn examine(
         .await?
         .ok_or_else(|| Error::internal("the server does not know its own role"))?;
     let mut findings = Vec::new();
+    findings.extend(transport::examine(options));
     role::examine_server(&server, &mut findings);
     if findings.iter().any(|finding: &Finding| finding.code() == rules::PG_SERVER_OLD.code) {
         // The catalogue of an older server lacks what is asked next.
         let absent = schema.tables().collect();
-        return Ok(Examination { report: report(findings, accepted), absent, read: None });
+        let report = report(findings, accepted, false);
+        return Ok(Examination { report, absent, read: None });
     }
     let catalog = Catalog::read(connection, server).await?;
     let mut examination = Doctor { schema, catalog: &catalog, findings };
@@ -43,7 +51,7 @@ pub(crate) async fn examine(
     for definition in parents_first(schema) {
         match catalog.relation(definition.name()) {
             None => absent.push(definition),
-            Some(relation) if !matches!(relation.kind.as_str(), "r" | "p") => {
+            Some(relation) if !relation.is_table() => {
                 let advice = format!(
                     "`{}` is no table: declare the table beneath it, or remove it and run `create_tables`",
                     definition.name()
@@ -54,6 +62,7 @@ pub(crate) async fn examine(
                 let mut table = Table { definition, relation, doctor: &mut examination };
                 wall::examine(&mut table);
                 shape::examine(&mut table);
+                partitions::examine(&mut table);
             }
         }
     }
@@ -68,11 +77,21 @@ pub(crate) async fn examine(
     }
     objects::examine(&mut examination);
     let read = function::examine(&mut examination);
-    Ok(Examination { report: report(examination.findings, accepted), absent, read })
+    let deep = across.is_some();
+    if let Some(across) = &mut across {
+        for definition in schema.tables() {
+            let relation = catalog.relation(definition.name());
+            if let Some(relation) = relation.filter(|relation| relation.is_table()) {
+                let found = rows::examine(across, definition, relation, schema).await?;
+                examination.findings.extend(found);
+            }
+        }
+    }
+    Ok(Examination { report: report(examination.findings, accepted, deep), absent, read })
 }
 
-fn report(findings: Vec<Finding>, accepted: &[Acceptance]) -> Report {
-    Report::new(findings, accepted, false, "postgres-")
+fn report(findings: Vec<Finding>, accepted: &[Acceptance], deep: bool) -> Report {
+    Report::new(findings, accepted, deep, "postgres-")
 }
 
 /// The examination under way.
