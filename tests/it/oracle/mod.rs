@@ -6,5 +6,7 @@ mod model;
 mod program;
 mod run;
 mod second_wall;
+#[cfg(feature = "postgres")]
+mod server;
 mod shapes;
 mod world;

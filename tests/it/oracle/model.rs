@@ -25,12 +25,30 @@ pub enum Seen {
     Affected(u64),
     Page(Vec<Row>, bool),
     Pages(Vec<Vec<Row>>),
-    Error(ErrorKind, String),
+    Error(ErrorKind, Words),
+}
+
+/// What an error says: what both stores must say alike, and all that callers and logs can see.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Words {
+    pub told: String,
+    pub whole: String,
 }
 
 impl Seen {
     pub fn error(kind: ErrorKind) -> Self {
-        Self::Error(kind, String::new())
+        Self::Error(kind, Words::default())
+    }
+
+    /// Whether another store answered the same. What an error holds of a store is its code alone,
+    /// in the sources.
+    pub fn is_told_alike(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Error(ours, words), Self::Error(theirs, others)) => {
+                ours == theirs && words.told == others.told
+            }
+            (ours, theirs) => ours == theirs,
+        }
     }
 
     pub fn agrees(&self, real: &Self) -> bool {
@@ -38,6 +56,24 @@ impl Seen {
             (Self::Error(ours, _), Self::Error(theirs, _)) => ours == theirs,
             (ours, theirs) => ours == theirs,
         }
+    }
+}
+
+/// The store's answer to a statement. The model asks for it only where several answers are right,
+/// and it is remembered that it did.
+struct Answer {
+    real: Seen,
+    asked: std::cell::Cell<bool>,
+}
+
+impl Answer {
+    fn new(real: &Seen) -> Self {
+        Self { real: real.clone(), asked: Default::default() }
+    }
+
+    fn is(&self, kind: ErrorKind) -> bool {
+        self.asked.set(true);
+        matches!(self.real, Seen::Error(real, _) if real == kind)
     }
 }
 
@@ -61,6 +97,8 @@ type Joined = Vec<Option<Row>>;
 pub struct Model {
     tables: Tables,
     page: Option<(Read, Vec<Cell>)>,
+    /// Whether a statement of the last operation has several right answers.
+    pub several: bool,
 }
 
 fn key_of(tab: Tab, row: &Row) -> Vec<Cell> {
@@ -340,7 +378,7 @@ impl Model {
         rows
     }
 
-    fn read(&mut self, read: &Read, end: &End, inside: bool, real: &Seen) -> Outcome {
+    fn read(&mut self, read: &Read, end: &End, inside: bool, real: &Answer) -> Outcome {
         if let End::Pages(0) = end {
             return refused(ErrorKind::Invalid);
         }
@@ -610,7 +648,7 @@ impl Model {
         tab: Tab,
         set: &[(usize, Set)],
         rows: &Rows,
-        real: &Seen,
+        real: &Answer,
     ) -> Result<Vec<Row>, (ErrorKind, bool)> {
         let matched = self.matched(tab, rows);
         let mut possible: Vec<ErrorKind> = Vec::new();
@@ -661,8 +699,8 @@ impl Model {
         }
         // Which of two faults is met first depends on the order in which the store takes the rows.
         if let Some(first) = possible.first() {
-            let met =
-                possible.iter().find(|kind| matches!(real, Seen::Error(real, _) if real == *kind));
+            let one = possible.iter().all(|kind| kind == first);
+            let met = possible.iter().find(|kind| !one && real.is(**kind));
             return failed(*met.unwrap_or(first));
         }
         let sets = |at: usize| set.iter().any(|(column, _)| *column == at);
@@ -674,7 +712,7 @@ impl Model {
                 }) && tab.keys().iter().any(|at| sets(*at));
             let seen = [ErrorKind::Conflict, ErrorKind::NotFound]
                 .into_iter()
-                .find(|kind| both && matches!(real, Seen::Error(real, _) if real == kind));
+                .find(|kind| both && real.is(*kind));
             (seen.unwrap_or(kind), fails)
         })?;
         Ok(written)
@@ -692,7 +730,7 @@ impl Model {
         Ok(matched)
     }
 
-    fn prepared(&mut self, prepared: &Prepared, real: &Seen) -> Outcome {
+    fn prepared(&mut self, prepared: &Prepared, real: &Answer) -> Outcome {
         let one = |tab, f| Read {
             from: From::One(tab),
             conds: vec![Cond::One(0, f)],
@@ -796,7 +834,7 @@ impl Model {
         }
     }
 
-    fn run(&mut self, stmt: &Stmt, inside: bool, real: &Seen) -> Outcome {
+    fn run(&mut self, stmt: &Stmt, inside: bool, real: &Answer) -> Outcome {
         match stmt {
             Stmt::Find { tab, key, one, for_update } => {
                 if *for_update && !inside {
@@ -866,7 +904,10 @@ impl Model {
     /// A statement on the database: what fails leaves nothing behind.
     fn alone(&mut self, stmt: &Stmt, inside: bool, real: &Seen) -> (Seen, bool) {
         let before = self.tables.clone();
-        match self.run(stmt, inside, real) {
+        let answer = Answer::new(real);
+        let outcome = self.run(stmt, inside, &answer);
+        self.several |= answer.asked.get();
+        match outcome {
             Ok(seen) => (seen, false),
             Err((kind, fails)) => {
                 if kind != ErrorKind::NotFound || fails {
@@ -926,6 +967,7 @@ impl Model {
     /// Runs an operation; `real` is what the store answered, asked only where several answers are
     /// right.
     pub fn operation(&mut self, operation: &Operation, real: &[Seen]) -> Vec<Seen> {
+        self.several = false;
         let mut answers = real.iter().cloned();
         let first = real.first().cloned().unwrap_or(Seen::Done);
         match operation {
@@ -1063,7 +1105,7 @@ fn project(
 }
 
 /// `real` is what the store said: partial sums beyond 64 bits depend on the order of the rows.
-fn aggregate(agg: Agg, cells: &[Cell], real: &Seen) -> Result<Cell, (ErrorKind, bool)> {
+fn aggregate(agg: Agg, cells: &[Cell], real: &Answer) -> Result<Cell, (ErrorKind, bool)> {
     let present = || cells.iter().filter(|cell| **cell != Cell::Null);
     Ok(match agg {
         Agg::Count => Cell::Int(cells.len() as i64),
@@ -1093,7 +1135,7 @@ fn aggregate(agg: Agg, cells: &[Cell], real: &Seen) -> Result<Cell, (ErrorKind, 
                 Cell::Null
             } else if float {
                 Cell::Float(sum as i64)
-            } else if beyond || (doubtful && matches!(real, Seen::Error(ErrorKind::Invalid, _))) {
+            } else if beyond || (doubtful && real.is(ErrorKind::Invalid)) {
                 return failed(ErrorKind::Invalid);
             } else {
                 Cell::Int(sum as i64)

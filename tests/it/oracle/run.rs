@@ -13,32 +13,33 @@ use tenantry::query::Cursor;
 use tenantry::{Error, Result};
 
 use super::lower::{self, Cx, Ex, Way};
-use super::model::{Model, Seen};
+use super::model::{Model, Seen, Words};
 use super::program::{
     Ending, Feature, Generator, KINDS, Operation, Other, Program, Read, Refusal, Step, Stmt, Turn,
     mark,
 };
 use super::world::{MARK, Place, Who, World, world};
 
-/// The whole of an error: what callers see, and what logs show.
-fn text(error: &Error) -> String {
-    let mut text = format!(
-        "{error} | {error:?} | {} {:?} {:?} {:?}",
+fn words(error: &Error) -> Words {
+    let told = format!(
+        "{error} | {} {:?} {:?} {:?} {}",
         error.http_status(),
         error.table(),
         error.column(),
-        error.row()
+        error.row(),
+        error.is_retryable()
     );
+    let mut whole = format!("{told} | {error:?}");
     let mut cause = error.source();
     while let Some(error) = cause {
-        let _ = write!(text, " | {error} | {error:?}");
+        let _ = write!(whole, " | {error} | {error:?}");
         cause = error.source();
     }
-    text
+    Words { told, whole }
 }
 
 fn seen(outcome: Result<Seen>) -> Seen {
-    outcome.unwrap_or_else(|error| Seen::Error(error.kind(), text(&error)))
+    outcome.unwrap_or_else(|error| Seen::Error(error.kind(), words(&error)))
 }
 
 fn done(outcome: Result<()>) -> Seen {
@@ -128,7 +129,7 @@ pub async fn operate(
                         let outcome = lower::run(&cx, stmt, Ex::Tx(&mut *tx)).await;
                         let (one, error) = match outcome {
                             Ok(one) => (one, None),
-                            Err(error) => (Seen::Error(error.kind(), text(&error)), Some(error)),
+                            Err(error) => (Seen::Error(error.kind(), words(&error)), Some(error)),
                         };
                         inner.lock().unwrap().push(one);
                         if let Some(error) = error {
@@ -240,7 +241,7 @@ pub async fn run(place: Place<'_>, program: &Program, others: Others) -> Outcome
     let scope = world.issuer.enter(&Who::A.principal(), Who::A.organization()).await.unwrap();
     world.issuer.flush_audit().await.unwrap();
     let events = format!("{:#?}", world.sink.events_for(&scope).unwrap());
-    world.db.close().await;
+    world.end(place).await;
     Outcome { seen: all, events, intact }
 }
 
@@ -268,20 +269,49 @@ fn differ(name: &str, a: &Outcome, b: &Outcome) -> Option<Failure> {
     })
 }
 
-fn against_model(program: &Program, outcome: &Outcome) -> Option<Failure> {
+/// Whether the model answers the same, and which operations have several right answers.
+fn against_model(program: &Program, outcome: &Outcome) -> Result<Vec<bool>, Failure> {
     let mut model = Model::new();
+    let mut several = Vec::new();
     for (turn, (step, real)) in program.turns.iter().zip(&outcome.seen).enumerate() {
         let ours = model.operation(&step.ours, real);
         let agree =
             ours.len() == real.len() && ours.iter().zip(real).all(|(ours, real)| ours.agrees(real));
         if !agree {
-            return Some(Failure {
+            return Err(Failure {
                 turn: Some(turn),
                 what: format!("model:\n  model: {ours:?}\n  store: {real:?}"),
             });
         }
+        several.push(model.several);
     }
-    None
+    Ok(several)
+}
+
+/// Both stores tell the same. Where several answers are right and they chose differently, what
+/// follows depends on the choice, and each store is held to the model alone.
+#[cfg(feature = "postgres")]
+fn one_meaning(ours: &Outcome, theirs: &Outcome, several: &[bool]) -> Option<Failure> {
+    for (turn, (ours, theirs)) in ours.seen.iter().zip(&theirs.seen).enumerate() {
+        let alike = ours.len() == theirs.len()
+            && ours.iter().zip(theirs).all(|(ours, theirs)| ours.is_told_alike(theirs));
+        if !alike && several[turn] {
+            return None;
+        }
+        if !alike {
+            return Some(Failure {
+                turn: Some(turn),
+                what: format!("two stores:\n  PostgreSQL: {ours:?}\n  SQLite: {theirs:?}"),
+            });
+        }
+    }
+    (ours.events != theirs.events).then(|| Failure {
+        turn: None,
+        what: format!(
+            "two stores: audit events differ\n  PostgreSQL: {}\n  SQLite: {}",
+            ours.events, theirs.events
+        ),
+    })
 }
 
 fn tainted(outcome: &Outcome) -> Option<Failure> {
@@ -306,21 +336,25 @@ fn one_text(program: &Program, outcome: &Outcome) -> Option<Failure> {
                 _
             ))
         );
-        if let (true, [Seen::Error(_, text)]) = (cursor, &seen[..])
-            && !text.starts_with("the cursor does not belong to this page | ")
+        if let (true, [Seen::Error(_, Words { told, .. })]) = (cursor, &seen[..])
+            && !told.starts_with("the cursor does not belong to this page | ")
         {
-            return Some(Failure { turn: Some(turn), what: format!("cursor: {text}") });
+            return Some(Failure { turn: Some(turn), what: format!("cursor: {told}") });
         }
     }
     None
 }
 
 /// Runs a program under every oracle.
-async fn judge(program: &Program, met: &mut BTreeMap<Feature, u64>) -> Option<Failure> {
-    let alone = run(Place::Memory, program, Others::Nothing).await;
+async fn judge(
+    place: Place<'_>,
+    program: &Program,
+    met: &mut BTreeMap<Feature, u64>,
+) -> Option<Failure> {
+    let alone = run(place, program, Others::Nothing).await;
     for seen in alone.seen.iter().flatten() {
-        if let Seen::Error(kind, text) = seen {
-            if text.contains("only rollback remains") {
+        if let Seen::Error(kind, words) = seen {
+            if words.told.contains("only rollback remains") {
                 *met.entry(Feature::Refused(Refusal::AfterFailure)).or_default() += 1;
             }
             for (known, name) in KINDS {
@@ -330,25 +364,34 @@ async fn judge(program: &Program, met: &mut BTreeMap<Feature, u64>) -> Option<Fa
             }
         }
     }
-    if let Some(failure) = against_model(program, &alone).or_else(|| one_text(program, &alone)) {
-        return Some(failure);
+    let several = match against_model(program, &alone) {
+        Ok(several) => several,
+        Err(failure) => return Some(failure),
+    };
+    #[cfg(feature = "postgres")]
+    if let Place::Server(_) = place {
+        let embedded = run(Place::Memory, program, Others::Nothing).await;
+        if let Some(failure) = one_meaning(&alone, &embedded, &several) {
+            return Some(failure);
+        }
     }
-    let idle = run(Place::Memory, program, Others::Idle).await;
+    let idle = run(place, program, Others::Idle).await;
     if !idle.intact {
         return Some(Failure {
             turn: None,
             what: "integrity: rows that are not A's changed".into(),
         });
     }
-    let busy = run(Place::Memory, program, Others::Busy).await;
-    differ("two worlds, others idle", &alone, &idle)
+    let busy = run(place, program, Others::Busy).await;
+    one_text(program, &alone)
+        .or_else(|| differ("two worlds, others idle", &alone, &idle))
         .or_else(|| differ("two worlds, others busy", &alone, &busy))
         .or_else(|| tainted(&idle))
         .or_else(|| tainted(&busy))
 }
 
 /// Takes turns away as long as the program fails in the same way, halves first.
-async fn shrunk(program: &Program, failure: &Failure) -> (Program, Failure) {
+async fn shrunk(place: Place<'_>, program: &Program, failure: &Failure) -> (Program, Failure) {
     let oracle = |failure: &Failure| failure.what.split(':').next().unwrap_or_default().to_owned();
     let (mut program, mut failure) = (program.clone(), failure.clone());
     if let Some(turn) = failure.turn {
@@ -360,7 +403,7 @@ async fn shrunk(program: &Program, failure: &Failure) -> (Program, Failure) {
         while at < program.turns.len() {
             let mut fewer = program.clone();
             fewer.turns.drain(at..(at + size).min(fewer.turns.len()));
-            match judge(&fewer, &mut BTreeMap::new()).await {
+            match judge(place, &fewer, &mut BTreeMap::new()).await {
                 Some(again) if oracle(&again) == oracle(&failure) => {
                     (program, failure) = (fewer, again)
                 }
@@ -373,7 +416,7 @@ async fn shrunk(program: &Program, failure: &Failure) -> (Program, Failure) {
         for other in (0..program.turns[at].others.len()).rev() {
             let mut fewer = program.clone();
             fewer.turns[at].others.remove(other);
-            if let Some(again) = judge(&fewer, &mut BTreeMap::new()).await
+            if let Some(again) = judge(place, &fewer, &mut BTreeMap::new()).await
                 && oracle(&again) == oracle(&failure)
             {
                 (program, failure) = (fewer, again);
@@ -436,13 +479,30 @@ pub fn seed_of(seed: u64, number: u64) -> u64 {
     super::program::Random(seed ^ number.wrapping_mul(0xA076_1D64_78BD_642F)).next()
 }
 
+/// The store on which programs run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Store {
+    #[cfg(feature = "postgres")]
+    Postgres,
+    Sqlite,
+}
+
 #[test]
 fn a_program_observes_the_same_whatever_others_hold() {
-    let programs = setting("TENANTRY_PROGRAMS", 1_000);
+    observe(Store::Sqlite, setting("TENANTRY_PROGRAMS", 1_000));
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn a_program_observes_the_same_on_postgresql_whatever_others_hold_and_the_same_as_on_sqlite() {
+    observe(Store::Postgres, setting("TENANTRY_PROGRAMS", 500));
+}
+
+fn observe(store: Store, programs: u64) {
     let seed = setting("TENANTRY_SEED", SEED);
     let only = std::env::var("TENANTRY_PROGRAM").ok().and_then(|text| text.parse::<u64>().ok());
     println!(
-        "{programs} programs of {OPERATIONS} operations, seed {seed} (TENANTRY_PROGRAMS, TENANTRY_SEED, TENANTRY_PROGRAM)"
+        "{store:?}: {programs} programs of {OPERATIONS} operations, seed {seed} (TENANTRY_PROGRAMS, TENANTRY_SEED, TENANTRY_PROGRAM)"
     );
     let began = Instant::now();
     let next = AtomicU64::new(0);
@@ -458,6 +518,15 @@ fn a_program_observes_the_same_whatever_others_hold() {
                 let _guard = tracing::subscriber::set_default(captured.clone());
                 let runtime =
                     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                #[cfg(feature = "postgres")]
+                let server = match store {
+                    Store::Postgres => Some(runtime.block_on(super::server::Server::start())),
+                    Store::Sqlite => None,
+                };
+                #[cfg(feature = "postgres")]
+                let place = server.as_ref().map_or(Place::Memory, Place::Server);
+                #[cfg(not(feature = "postgres"))]
+                let place = Place::Memory;
                 let mut local = BTreeMap::<Feature, u64>::new();
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
@@ -473,9 +542,10 @@ fn a_program_observes_the_same_whatever_others_hold() {
                         *local.entry(feature).or_default() += 1;
                     }
                     statements.fetch_add(program.turns.len(), Ordering::Relaxed);
-                    let failure = runtime.block_on(judge(&program, &mut local));
+                    let failure = runtime.block_on(judge(place, &program, &mut local));
                     if let Some(failure) = failure {
-                        let (program, failure) = runtime.block_on(shrunk(&program, &failure));
+                        let (program, failure) =
+                            runtime.block_on(shrunk(place, &program, &failure));
                         let mut failures = failures.lock().unwrap();
                         failures.push((number, program, failure));
                         if failures.len() >= setting("TENANTRY_FAILURES", 1) as usize {
@@ -508,7 +578,7 @@ fn a_program_observes_the_same_whatever_others_hold() {
         }
     }
     println!(
-        "{programs} programs, {} turns of A in three worlds each, {:.1} s",
+        "{store:?}: {programs} programs, {} turns of A in three worlds each, {:.1} s",
         statements.load(Ordering::Relaxed),
         began.elapsed().as_secs_f32()
     );

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use rust_decimal::Decimal;
-use tenantry::audit::MemorySink;
+use tenantry::audit::{AuditSink, MemorySink};
 use tenantry::clock::ManualClock;
 use tenantry::crypto::KeyRing;
 use tenantry::scope::{MemoryDirectory, Principal, Role, ScopeIssuer, TicketKey};
@@ -694,6 +694,8 @@ pub enum Who {
 }
 
 impl Who {
+    pub const ALL: [Self; 3] = [Self::A, Self::B, Self::C];
+
     /// B's key sorts before A's, C's after it, so that A's rows lie between foreign ones.
     pub fn organization(self) -> OrganizationId {
         let byte = match self {
@@ -713,7 +715,7 @@ impl Who {
     }
 }
 
-/// One fresh database with everything around it.
+/// One empty database with everything around it.
 pub struct World {
     pub db: Database,
     pub issuer: ScopeIssuer,
@@ -739,38 +741,45 @@ pub fn schema() -> Schema {
 #[derive(Debug, Clone, Copy)]
 pub enum Place<'p> {
     Memory,
-    File { path: &'p std::path::Path, paranoid: bool },
+    File {
+        path: &'p std::path::Path,
+        paranoid: bool,
+    },
+    #[cfg(feature = "postgres")]
+    Server(&'p super::server::Server),
 }
 
-pub async fn world(place: Place<'_>) -> World {
+/// Who lets the three organizations in, at a time that stands still.
+pub fn issuer(sink: impl AuditSink) -> ScopeIssuer {
     let directory = MemoryDirectory::new();
-    for who in [Who::A, Who::B, Who::C] {
+    for who in Who::ALL {
         directory.add_member(&who.organization(), &who.principal(), Role::Member);
     }
-    let sink = MemorySink::with_capacity(100_000);
-    let issuer = ScopeIssuer::builder(directory)
+    ScopeIssuer::builder(directory)
         .clock(ManualClock::new(OffsetDateTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000)))
-        .audit(sink.clone())
-        .build();
-    let builder = Database::builder()
-        .issuer(&issuer)
-        .allow_cross_tenant()
-        .cursor_keys(KeyRing::random().unwrap())
-        .page_cache_kib(512);
-    let db = match place {
-        Place::Memory => builder.connect("sqlite::memory:", schema()).await.unwrap(),
-        Place::File { path, paranoid } => {
-            let url = format!("sqlite://{}", path.display());
-            builder.paranoid(paranoid).connect(&url, schema()).await.unwrap()
-        }
-    };
-    db.create_tables().await.unwrap();
+        .audit(sink)
+        .build()
+}
+
+pub async fn add_genres(db: &Database) {
     let authority =
         tenantry::ambient::cross_tenant_authority("reference data", Principal::job("fixture"));
     let genres = GENRES.map(|(id, name)| Genre { id, name: name.into() });
-    Genre::insert_many_global(&authority, genres).execute(&db).await.unwrap();
+    Genre::insert_many_global(&authority, genres).execute(db).await.unwrap();
+}
+
+pub async fn world(place: Place<'_>) -> World {
+    let sink = MemorySink::with_capacity(100_000);
+    let (db, issuer) = match place {
+        Place::Memory => embedded("sqlite::memory:", false, &sink).await,
+        Place::File { path, paranoid } => {
+            embedded(&format!("sqlite://{}", path.display()), paranoid, &sink).await
+        }
+        #[cfg(feature = "postgres")]
+        Place::Server(server) => server.emptied(&sink).await,
+    };
     let mut scopes = Vec::new();
-    for who in [Who::A, Who::B, Who::C] {
+    for who in Who::ALL {
         scopes.push(issuer.enter(&who.principal(), who.organization()).await.unwrap());
     }
     World {
@@ -782,6 +791,23 @@ pub async fn world(place: Place<'_>) -> World {
     }
 }
 
+/// A new SQLite database.
+async fn embedded(url: &str, paranoid: bool, sink: &MemorySink) -> (Database, ScopeIssuer) {
+    let issuer = issuer(sink.clone());
+    let db = Database::builder()
+        .issuer(&issuer)
+        .allow_cross_tenant()
+        .cursor_keys(KeyRing::random().unwrap())
+        .page_cache_kib(512)
+        .paranoid(paranoid)
+        .connect(url, schema())
+        .await
+        .unwrap();
+    db.create_tables().await.unwrap();
+    add_genres(&db).await;
+    (db, issuer)
+}
+
 /// A scope without a database, for rendering.
 pub async fn lone_scope() -> TenantScope {
     let directory = MemoryDirectory::new();
@@ -790,6 +816,15 @@ pub async fn lone_scope() -> TenantScope {
 }
 
 impl World {
+    /// Ends the world; a server goes on to the next one.
+    pub async fn end(self, place: Place<'_>) {
+        match place {
+            Place::Memory | Place::File { .. } => self.db.close().await,
+            #[cfg(feature = "postgres")]
+            Place::Server(_) => {}
+        }
+    }
+
     pub fn scope(&self, who: Who) -> &TenantScope {
         &self.scopes[who as usize]
     }
