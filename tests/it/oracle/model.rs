@@ -71,6 +71,11 @@ impl Answer {
         Self { real: real.clone(), asked: Default::default() }
     }
 
+    /// Several answers are right, and all of them fail alike but in what they name.
+    fn is_named_otherwise(&self) {
+        self.asked.set(true);
+    }
+
     fn is(&self, kind: ErrorKind) -> bool {
         self.asked.set(true);
         matches!(self.real, Seen::Error(real, _) if real == kind)
@@ -571,13 +576,14 @@ impl Model {
         tab: Tab,
         rows: &[Row],
         upsert: Option<&Upsert>,
+        real: &Answer,
     ) -> Result<Vec<Row>, (ErrorKind, bool)> {
         let before = self.tables.clone();
         let mut stored = Vec::new();
         let whole = rows
             .iter()
             .try_for_each(|row| {
-                stored.extend(self.insert_one(tab, row, upsert, false)?);
+                stored.extend(self.insert_one(tab, row, upsert, false, real)?);
                 Ok(())
             })
             .and_then(|()| self.broken(tab, &stored, &|_| true, &Tables::new()));
@@ -587,7 +593,7 @@ impl Model {
         // The error is that of the first row that fails by itself.
         self.tables = before;
         for row in rows {
-            self.insert_one(tab, row, upsert, true)?;
+            self.insert_one(tab, row, upsert, true, real)?;
         }
         whole.map(|()| stored)
     }
@@ -598,6 +604,7 @@ impl Model {
         row: &Row,
         upsert: Option<&Upsert>,
         checked: bool,
+        real: &Answer,
     ) -> Result<Option<Row>, (ErrorKind, bool)> {
         let by_key = self.tables.get(&tab).and_then(|rows| rows.get(&key_of(tab, row))).cloned();
         let by_unique = self.rows_of(tab).find(|other| Self::same_unique(tab, row, other)).cloned();
@@ -617,9 +624,12 @@ impl Model {
                 new[*at] = row[*at].clone();
             }
             table.remove(&key_of(tab, &found));
-            let taken = table.contains_key(&key_of(tab, &new))
-                || table.values().any(|other| Self::same_unique(tab, &new, other));
-            if taken {
+            let key = table.contains_key(&key_of(tab, &new));
+            let unique = table.values().any(|other| Self::same_unique(tab, &new, other));
+            if key || unique {
+                if key && unique {
+                    real.is_named_otherwise();
+                }
                 return failed(ErrorKind::Conflict);
             }
             table.insert(key_of(tab, &new), new.clone());
@@ -634,6 +644,9 @@ impl Model {
             return Ok(Some(new));
         }
         if by_key.is_some() || by_unique.is_some() {
+            if by_key.is_some() && by_unique.is_some() {
+                real.is_named_otherwise();
+            }
             return failed(ErrorKind::Conflict);
         }
         table.insert(key_of(tab, row), row.clone());
@@ -690,9 +703,10 @@ impl Model {
             table.remove(&key_of(tab, row));
         }
         for row in &written {
-            let taken = table.contains_key(&key_of(tab, row))
-                || table.values().any(|other| Self::same_unique(tab, row, other));
-            if taken {
+            if table.contains_key(&key_of(tab, row)) {
+                possible.push(ErrorKind::Conflict);
+            }
+            if table.values().any(|other| Self::same_unique(tab, row, other)) {
                 possible.push(ErrorKind::Conflict);
             }
             table.insert(key_of(tab, row), row.clone());
@@ -700,6 +714,9 @@ impl Model {
         // Which of two faults is met first depends on the order in which the store takes the rows.
         if let Some(first) = possible.first() {
             let one = possible.iter().all(|kind| kind == first);
+            if possible.len() > 1 {
+                real.is_named_otherwise();
+            }
             let met = possible.iter().find(|kind| !one && real.is(**kind));
             return failed(*met.unwrap_or(first));
         }
@@ -860,7 +877,7 @@ impl Model {
                 let mut rest = &rows[..];
                 while !rest.is_empty() {
                     let (chunk, after) = rest.split_at(1 << rest.len().ilog2());
-                    stored.extend(self.insert_chunk(*tab, chunk, upsert.as_ref())?);
+                    stored.extend(self.insert_chunk(*tab, chunk, upsert.as_ref(), real)?);
                     rest = after;
                 }
                 let affected = stored.len() as u64;
