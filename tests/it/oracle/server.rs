@@ -11,7 +11,8 @@ use tenantry::crypto::KeyRing;
 use tenantry::scope::ScopeIssuer;
 use tenantry::{Database, Result};
 
-use super::world::{add_genres, issuer, schema};
+use super::tables::schema;
+use super::world::{add_genres, issuer};
 use crate::postgres::cluster::{APPLICATION, CROSS_TENANT, Cluster, OWNER, TestDatabase};
 
 /// A database with the tables of the fixture.
@@ -50,8 +51,7 @@ const SWEEP: &str = r#"
     DELETE FROM shipments; DELETE FROM order_lines; DELETE FROM orders; DELETE FROM customers;
     DELETE FROM "Employee"; DELETE FROM items"#;
 
-const TRUNCATE: &str =
-    r#"TRUNCATE shipments, order_lines, orders, customers, "Employee", items"#;
+const TRUNCATE: &str = r#"TRUNCATE shipments, order_lines, orders, customers, "Employee", items"#;
 
 impl Server {
     pub async fn start() -> Self {
