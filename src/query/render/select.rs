@@ -8,7 +8,9 @@ use crate::error::{Error, Result};
 use crate::query::ast::{
     AggregateRef, ColumnRef, Function, Join, Link, OrderKey, OrderTerm, Predicate, SelectAst,
 };
-use crate::table::{Dialect, ReferenceDefinition, TableDefinition, Value};
+use crate::table::{
+    ColumnDefinition, ColumnType, Dialect, ReferenceDefinition, TableDefinition, Value,
+};
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum SelectOutput<'a> {
@@ -326,21 +328,37 @@ impl<B: Sink> Renderer<'_, B> {
     }
 
     pub(super) fn aggregate(&mut self, frame: &Frame, aggregate: AggregateRef) -> Result<()> {
-        self.sql.push_str(match aggregate.function {
-            Function::Count => "count(",
-            Function::CountDistinct => "count(DISTINCT ",
-            Function::Max => "max(",
-            Function::Min => "min(",
-            Function::Sum => "sum(",
-        });
+        let (open, close) = self.aggregate_words(aggregate);
+        self.sql.push_str(open);
         match aggregate.column {
             Some(column) => {
                 self.column_ref(frame, column)?;
             }
             None => self.sql.push('*'),
         }
-        self.sql.push(')');
+        self.sql.push_str(close);
         Ok(())
+    }
+
+    /// PostgreSQL orders truth values, UUIDs and bytes, but has no `min` and `max` of them (of
+    /// bytes from version 18 on). The first and the last of the ordered values are the same.
+    fn aggregate_words(&self, aggregate: AggregateRef) -> (&'static str, &'static str) {
+        let kind = aggregate.column.and_then(ColumnRef::definition).map(ColumnDefinition::kind);
+        match (aggregate.function, self.dialect, kind) {
+            (Function::Min, Dialect::Postgres, Some(ColumnType::Bool)) => ("bool_and(", ")"),
+            (Function::Max, Dialect::Postgres, Some(ColumnType::Bool)) => ("bool_or(", ")"),
+            (Function::Min, Dialect::Postgres, Some(ColumnType::Bytes | ColumnType::Uuid)) => {
+                ("percentile_disc(0) WITHIN GROUP (ORDER BY ", ")")
+            }
+            (Function::Max, Dialect::Postgres, Some(ColumnType::Bytes | ColumnType::Uuid)) => {
+                ("percentile_disc(1) WITHIN GROUP (ORDER BY ", ")")
+            }
+            (Function::Count, ..) => ("count(", ")"),
+            (Function::CountDistinct, ..) => ("count(DISTINCT ", ")"),
+            (Function::Max, ..) => ("max(", ")"),
+            (Function::Min, ..) => ("min(", ")"),
+            (Function::Sum, ..) => ("sum(", ")"),
+        }
     }
 
     /// INVARIANT: a joined table carries its predicate in `ON`, so that an outer join keeps its

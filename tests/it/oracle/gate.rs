@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::generator::{Generator, Random};
 use super::judge::{judge, script, shrunk};
 use super::program::Feature;
-use super::world::{MARK, Place};
+use super::world::{MARK, Place, Store};
 
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
@@ -49,14 +49,6 @@ const SEED: u64 = 0x7E4A_2026;
 
 pub fn seed_of(seed: u64, number: u64) -> u64 {
     Random(seed ^ number.wrapping_mul(0xA076_1D64_78BD_642F)).next()
-}
-
-/// The store on which programs run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Store {
-    #[cfg(feature = "postgres")]
-    Postgres,
-    Sqlite,
 }
 
 #[test]

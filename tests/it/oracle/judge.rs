@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::model::{Model, Seen, Words};
 use super::program::{Feature, KINDS, Operation, Program, Refusal, Stmt};
 use super::run::{Others, Outcome, run};
-use super::world::{MARK, Place};
+use super::world::{MARK, Place, Store};
 
 /// Where a program went wrong.
 #[derive(Debug, Clone)]
@@ -31,8 +31,8 @@ fn differ(name: &str, a: &Outcome, b: &Outcome) -> Option<Failure> {
 }
 
 /// Whether the model answers the same, and which operations have several right answers.
-fn against_model(program: &Program, outcome: &Outcome) -> Result<Vec<bool>, Failure> {
-    let mut model = Model::new();
+fn against_model(store: Store, program: &Program, outcome: &Outcome) -> Result<Vec<bool>, Failure> {
+    let mut model = Model::new(store);
     let mut several = Vec::new();
     for (turn, (step, real)) in program.turns.iter().zip(&outcome.seen).enumerate() {
         let ours = model.operation(&step.ours, real);
@@ -130,7 +130,7 @@ pub async fn judge(
             }
         }
     }
-    let several = match against_model(program, &alone) {
+    let several = match against_model(place.store(), program, &alone) {
         Ok(several) => several,
         Err(failure) => return Some(failure),
     };

@@ -57,6 +57,14 @@ pub struct World {
     pub scopes: [TenantScope; 3],
 }
 
+/// The stores that programs run on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Store {
+    #[cfg(feature = "postgres")]
+    Postgres,
+    Sqlite,
+}
+
 /// Where a world lives.
 #[derive(Debug, Clone, Copy)]
 pub enum Place<'p> {
@@ -67,6 +75,16 @@ pub enum Place<'p> {
     },
     #[cfg(feature = "postgres")]
     Server(&'p super::server::Server),
+}
+
+impl Place<'_> {
+    pub const fn store(self) -> Store {
+        match self {
+            Self::Memory | Self::File { .. } => Store::Sqlite,
+            #[cfg(feature = "postgres")]
+            Self::Server(_) => Store::Postgres,
+        }
+    }
 }
 
 /// Who lets the three organizations in, at a time that stands still.

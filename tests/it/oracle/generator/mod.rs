@@ -47,6 +47,24 @@ pub struct Generator {
 }
 
 const TEXTS: [&str; 8] = ["", "a", "ab", "B", "a%b", "z_", "é", "jazz"];
+/// Upper and lower case, accents and marks, control characters, and the ends of UTF-8's lengths.
+const ODD_TEXTS: [&str; 12] =
+    ["A", "Z", "~", "\u{1}", " ", "e\u{301}", "É", "ß", "\u{7ff}", "\u{ffff}", "\u{10000}", "ab "];
+/// Microseconds before and after 1970, of years with fewer and more than four digits' neighbours.
+const TIMES: [i64; 6] =
+    [0, -1, 1, 253_402_300_799_999_999, -62_135_596_800_000_000, -210_000_000_000_000_000];
+/// Days of years before and after those of four digits.
+const DAYS: [i64; 4] = [38, 1_721_425, 2_440_588, 5_373_484];
+/// As serde_json writes them.
+const DOCUMENTS: [&str; 7] = [
+    "null",
+    "{\"a\":{\"b\":[]},\"b\":1}",
+    "\"\\\"\\n é\"",
+    "-0.0",
+    "1e300",
+    "18446744073709551615",
+    "[true,false,\"\"]",
+];
 const EMAILS: [&str; 5] = ["a@x", "b@x", "c@x", "A@x", "d_%@x"];
 const PATTERNS: [&str; 7] = ["%", "a%", "%b", "_", "a\\%b", "A%", "%@x"];
 
@@ -76,7 +94,30 @@ impl Generator {
         if tab == Tab::Order && column == 2 {
             return Cell::Text(self.random.pick(&EMAILS).into());
         }
-        self.value(col.kind)
+        let bound = tab.keys().contains(&column)
+            || tab.references().iter().any(|(columns, ..)| columns.contains(&column));
+        if !bound && self.random.one_in(8) { self.extreme(col.kind) } else { self.value(col.kind) }
+    }
+
+    /// A value at the end of what a column holds, or that stores are known to order, compare or
+    /// write down differently.
+    fn extreme(&mut self, kind: Kind) -> Cell {
+        let random = &mut self.random;
+        match kind {
+            Kind::Bool => Cell::Int(random.below(2) as i64),
+            Kind::I16 => Cell::Int(random.pick(&[i16::MIN, i16::MAX]).into()),
+            Kind::I32 => Cell::Int(random.pick(&[i32::MIN, i32::MAX]).into()),
+            Kind::I64 => Cell::Int(random.pick(&[i64::MIN, i64::MAX, 0, -1])),
+            Kind::F64 => Cell::Float(random.pick(&[1 << 52, -(1 << 52), 0])),
+            Kind::Text => Cell::Text(random.pick(&ODD_TEXTS).into()),
+            Kind::Bytes => Cell::Bytes(random.pick(&[vec![0], vec![0, 0], vec![0x7f], vec![0xff]])),
+            Kind::Uuid => Cell::Bytes(vec![random.pick(&[0x00, 0x7f, 0x80, 0xff]); 16]),
+            Kind::Time => Cell::Time(random.pick(&TIMES)),
+            Kind::Date => Cell::Int(random.pick(&DAYS)),
+            Kind::Json => Cell::Text(random.pick(&DOCUMENTS).into()),
+            Kind::Decimal => Cell::Int(random.pick(&[i64::MAX, -i64::MAX, 0, 1, -1, 10])),
+            Kind::State => self.value(kind),
+        }
     }
 
     fn value(&mut self, kind: Kind) -> Cell {

@@ -15,6 +15,7 @@ use tenantry::ErrorKind;
 use super::cell::{Cell, Row};
 use super::program::{End, Ending, From, Operation, Read, Refusal, Rows, Step, Stmt};
 use super::tables::{GENRES, Tab};
+use super::world::Store;
 
 /// What a program observes. The model knows kinds of errors, not their texts.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,12 +68,13 @@ impl Seen {
 /// and it is remembered that it did.
 struct Answer {
     real: Seen,
+    store: Store,
     asked: Mark<bool>,
 }
 
 impl Answer {
-    fn new(real: &Seen) -> Self {
-        Self { real: real.clone(), asked: Default::default() }
+    fn new(real: &Seen, store: Store) -> Self {
+        Self { real: real.clone(), store, asked: Default::default() }
     }
 
     /// Several answers are right, and all of them fail alike but in what they name.
@@ -102,8 +104,9 @@ type Tables = BTreeMap<Tab, BTreeMap<Vec<Cell>, Row>>;
 /// One row of a join: a row of each table, or none.
 type Joined = Vec<Option<Row>>;
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Model {
+    store: Store,
     tables: Tables,
     page: Option<(Read, Vec<Cell>)>,
     /// Whether a statement of the last operation has several right answers.
@@ -141,13 +144,12 @@ fn cell_at(joined: &Joined, member: usize, column: usize) -> Cell {
 }
 
 impl Model {
-    pub fn new() -> Self {
+    pub fn new(store: Store) -> Self {
         let genres = GENRES.iter().map(|(id, name)| {
             (vec![Cell::Int(*id)], vec![Cell::Int(*id), Cell::Text((*name).into())])
         });
-        let mut model = Self::default();
-        model.tables.insert(Tab::Genre, genres.collect());
-        model
+        let tables = Tables::from([(Tab::Genre, genres.collect())]);
+        Self { store, tables, page: None, several: false }
     }
 
     fn rows_of(&self, tab: Tab) -> impl Iterator<Item = &Row> {
@@ -200,7 +202,7 @@ impl Model {
                 })
             }
             Stmt::Delete { tab, rows, returning } => {
-                let deleted = self.delete(*tab, rows)?;
+                let deleted = self.delete(*tab, rows, real)?;
                 Ok(if *returning {
                     Seen::Rows(deleted)
                 } else {
@@ -223,7 +225,7 @@ impl Model {
     /// A statement on the database: what fails leaves nothing behind.
     fn alone(&mut self, stmt: &Stmt, inside: bool, real: &Seen) -> (Seen, bool) {
         let before = self.tables.clone();
-        let answer = Answer::new(real);
+        let answer = Answer::new(real, self.store);
         let outcome = self.run(stmt, inside, &answer);
         self.several |= answer.asked.get();
         match outcome {

@@ -101,12 +101,12 @@ impl Model {
                 Ok(Seen::Affected(written.len() as u64))
             }
             Prepared::Delete { id } => {
-                let deleted = self.delete(Tab::Order, &Rows::Key(vec![*id]))?;
+                let deleted = self.delete(Tab::Order, &Rows::Key(vec![*id]), real)?;
                 Ok(Seen::Affected(deleted.len() as u64))
             }
             Prepared::DeleteOf { name } => {
                 let rows = Rows::Filter(vec![Cond::One(0, F::InSub(1, Box::new(named(name))))]);
-                let deleted = self.delete(Tab::Order, &rows)?;
+                let deleted = self.delete(Tab::Order, &rows, real)?;
                 Ok(Seen::Affected(deleted.len() as u64))
             }
         }

@@ -6,6 +6,7 @@ use super::{Answer, Model, Tables, failed, key_of};
 use crate::oracle::cell::{Cell, Row};
 use crate::oracle::program::{Rows, Set, Upsert};
 use crate::oracle::tables::{Kind, Tab};
+use crate::oracle::world::Store;
 
 impl Model {
     pub(super) fn matched(&self, tab: Tab, rows: &Rows) -> Vec<Row> {
@@ -29,8 +30,9 @@ impl Model {
         rows: &[Row],
         set: &dyn Fn(usize) -> bool,
         before: &Tables,
+        real: &Answer,
     ) -> Result<(), (ErrorKind, bool)> {
-        let mut conflict = false;
+        let (mut conflict, mut missing) = (false, false);
         for tab in Tab::OWNED {
             for (columns, target, _) in tab.references() {
                 for row in self.rows_of(tab) {
@@ -45,13 +47,23 @@ impl Model {
                     let ours =
                         tab == written && rows.contains(row) && columns.iter().any(|at| set(*at));
                     if ours && !was_there {
-                        return failed(ErrorKind::NotFound);
+                        missing = true;
+                    } else {
+                        conflict = true;
                     }
-                    conflict = true;
                 }
             }
         }
-        if conflict { failed(ErrorKind::Conflict) } else { Ok(()) }
+        match (conflict, missing) {
+            (false, false) => Ok(()),
+            // The crate looks parents up where SQLite says no more; PostgreSQL says which
+            // reference it met first.
+            (true, true) if real.store != Store::Sqlite && real.is(ErrorKind::Conflict) => {
+                failed(ErrorKind::Conflict)
+            }
+            (_, true) => failed(ErrorKind::NotFound),
+            (true, false) => failed(ErrorKind::Conflict),
+        }
     }
 
     /// Whether two rows hold the same unique value.
@@ -74,7 +86,7 @@ impl Model {
                 stored.extend(self.insert_one(tab, row, upsert, false, real)?);
                 Ok(())
             })
-            .and_then(|()| self.broken(tab, &stored, &|_| true, &Tables::new()));
+            .and_then(|()| self.broken(tab, &stored, &|_| true, &Tables::new(), real));
         if whole.is_ok() {
             return Ok(stored);
         }
@@ -127,6 +139,7 @@ impl Model {
                     std::slice::from_ref(&new),
                     &|at| updated.contains(&at),
                     &Tables::new(),
+                    real,
                 )?;
             }
             return Ok(Some(new));
@@ -139,7 +152,7 @@ impl Model {
         }
         table.insert(key_of(tab, row), row.clone());
         if checked {
-            self.broken(tab, std::slice::from_ref(row), &|_| true, &Tables::new())?;
+            self.broken(tab, std::slice::from_ref(row), &|_| true, &Tables::new(), real)?;
         }
         Ok(Some(row.clone()))
     }
@@ -202,14 +215,16 @@ impl Model {
         // Which of two faults is met first depends on the order in which the store takes the rows.
         if let Some(first) = possible.first() {
             let one = possible.iter().all(|kind| kind == first);
-            if possible.len() > 1 {
+            let computed = |(_, to): &&(usize, Set)| matches!(to, Set::Add(_) | Set::Sub(_));
+            // PostgreSQL does not say which of two computed columns has no room for its result.
+            if possible.len() > 1 || set.iter().filter(computed).count() > 1 {
                 real.is_named_otherwise();
             }
             let met = possible.iter().find(|kind| !one && real.is(**kind));
             return failed(*met.unwrap_or(first));
         }
         let sets = |at: usize| set.iter().any(|(column, _)| *column == at);
-        self.broken(tab, &written, &sets, &before).map_err(|(kind, fails)| {
+        self.broken(tab, &written, &sets, &before, real).map_err(|(kind, fails)| {
             // A statement that takes a key away and refers to it breaks both ends at once.
             let both =
                 tab.references().iter().any(|(columns, target, _)| {
@@ -223,7 +238,12 @@ impl Model {
         Ok(written)
     }
 
-    pub(super) fn delete(&mut self, tab: Tab, rows: &Rows) -> Result<Vec<Row>, (ErrorKind, bool)> {
+    pub(super) fn delete(
+        &mut self,
+        tab: Tab,
+        rows: &Rows,
+        real: &Answer,
+    ) -> Result<Vec<Row>, (ErrorKind, bool)> {
         let matched = self.matched(tab, rows);
         for row in &matched {
             self.tables.entry(tab).or_default().remove(&key_of(tab, row));
@@ -231,7 +251,7 @@ impl Model {
                 self.tables.entry(Tab::Line).or_default().retain(|key, _| key[0] != row[0]);
             }
         }
-        self.broken(tab, &[], &|_| false, &Tables::new())?;
+        self.broken(tab, &[], &|_| false, &Tables::new(), real)?;
         Ok(matched)
     }
 }
