@@ -1,8 +1,10 @@
 //! What only PostgreSQL has: roles, policies, and a server to lose.
 
 pub mod cluster;
+mod conflicts;
 mod contract;
 mod doctor;
+mod dump;
 mod example;
 mod faults;
 mod harness;

@@ -86,7 +86,10 @@ impl Model {
                 stored.extend(self.insert_one(tab, row, upsert, false, real)?);
                 Ok(())
             })
-            .and_then(|()| self.broken(tab, &stored, &|_| true, &Tables::new(), real));
+            .and_then(|()| {
+                let whole = self.broken(tab, &stored, &|_| true, &Tables::new(), real);
+                whole.map_err(|fault| Self::either_end(tab, upsert, fault, real))
+            });
         if whole.is_ok() {
             return Ok(stored);
         }
@@ -96,6 +99,24 @@ impl Model {
             self.insert_one(tab, row, upsert, true, real)?;
         }
         whole.map(|()| stored)
+    }
+
+    /// PostgreSQL does not say at which end of a reference an upsert stood that met a row of a table
+    /// that refers to itself, and took its key away.
+    fn either_end(
+        tab: Tab,
+        upsert: Option<&Upsert>,
+        fault: (ErrorKind, bool),
+        real: &Answer,
+    ) -> (ErrorKind, bool) {
+        let rekeys =
+            upsert.is_some_and(|upsert| tab.keys().iter().any(|at| upsert.update.contains(at)));
+        let itself = tab.references().iter().any(|(_, target, _)| *target == tab);
+        let open = rekeys && itself && real.store != Store::Sqlite;
+        if open && fault.0 == ErrorKind::Conflict && real.is(ErrorKind::NotFound) {
+            return (ErrorKind::NotFound, fault.1);
+        }
+        fault
     }
 
     pub(super) fn insert_one(
@@ -140,7 +161,8 @@ impl Model {
                     &|at| updated.contains(&at),
                     &Tables::new(),
                     real,
-                )?;
+                )
+                .map_err(|fault| Self::either_end(tab, upsert, fault, real))?;
             }
             return Ok(Some(new));
         }
