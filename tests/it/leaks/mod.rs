@@ -1,5 +1,6 @@
 //! The catalogue of leaks, one test and more for each number that applies; docs/leaks.md has the
-//! whole list.
+//! whole list. Those of cursors, forged declarations, joins, keys and statements run on PostgreSQL
+//! too, over a fixture with the same names: tests/it/postgres/leaks.
 
 mod cursors;
 pub(crate) mod fixture;

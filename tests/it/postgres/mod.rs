@@ -8,6 +8,7 @@ mod dump;
 mod example;
 mod faults;
 mod harness;
+mod leaks;
 mod pooler;
 mod proxy;
 mod tables;
