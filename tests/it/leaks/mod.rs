@@ -1,5 +1,5 @@
 //! The catalogue of leaks, one test and more for each number that applies; docs/leaks.md has the
-//! whole list. Those of cursors, forged declarations, joins, keys and statements run on PostgreSQL
+//! whole list. Cursors, declarations, joins, keys, meanings and statements run on PostgreSQL
 //! too, over a fixture with the same names: tests/it/postgres/leaks.
 
 mod cursors;
@@ -7,6 +7,7 @@ pub(crate) mod fixture;
 mod forged;
 mod joints;
 mod keys;
+mod meaning;
 mod queue;
 mod scopes;
 mod statements;

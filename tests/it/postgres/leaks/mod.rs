@@ -10,5 +10,7 @@ mod forged;
 mod joints;
 #[path = "../../leaks/keys.rs"]
 mod keys;
+#[path = "../../leaks/meaning.rs"]
+mod meaning;
 #[path = "../../leaks/statements.rs"]
 mod statements;
