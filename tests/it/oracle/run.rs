@@ -233,9 +233,13 @@ pub async fn run(place: Place<'_>, program: &Program, others: Others) -> Outcome
         Others::Busy | Others::Nothing => true,
     };
     world.issuer.flush_audit().await.unwrap();
-    let scope = world.issuer.enter(&Who::A.principal(), Who::A.organization()).await.unwrap();
+    let entered = world.issuer.enter(&Who::A.principal(), Who::A.organization()).await;
     world.issuer.flush_audit().await.unwrap();
-    let events = format!("{:#?}", world.sink.events_for(&scope).unwrap());
+    let events = match entered {
+        Ok(scope) => format!("{:#?}", world.sink.events_for(&scope).unwrap()),
+        // An incident has halted the organization.
+        Err(error) => format!("{error:?}"),
+    };
     world.end(place).await;
     Outcome { seen: all, events, intact }
 }

@@ -12,7 +12,7 @@ use tenantry::scope::ScopeIssuer;
 use tenantry::{Database, Result};
 
 use super::tables::schema;
-use super::world::{add_genres, issuer};
+use super::world::{Who, add_genres, issuer};
 use crate::postgres::cluster::{APPLICATION, CROSS_TENANT, Cluster, OWNER, TestDatabase};
 
 /// A database with the tables of the fixture.
@@ -81,6 +81,9 @@ impl Server {
         broom.swept += 1;
         let sweep = if broom.swept % 64 == 0 { TRUNCATE } else { SWEEP };
         broom.connection.execute(sqlx::raw_sql(sweep)).await.unwrap();
+        // An incident halts its organization, and the next world begins anew.
+        Who::ALL.into_iter().for_each(|who| self.issuer.resume(who.organization()));
+        self.issuer.flush_audit().await.unwrap();
         *self.ledger.0.lock().unwrap() = sink.clone();
         (self.db.clone(), self.issuer.clone())
     }
