@@ -52,7 +52,6 @@ fn against_model(store: Store, program: &Program, outcome: &Outcome) -> Result<V
 /// Both stores tell the same. Several answers are right where a statement breaks several rules at
 /// once (one of them is told), and where a sum of 64 bits leaves them on the way to a result that
 /// does not: the stores may choose differently, and each is held to the model.
-#[cfg(feature = "postgres")]
 fn one_meaning(ours: &Outcome, theirs: &Outcome, several: &[bool]) -> Option<Failure> {
     for (turn, (ours, theirs)) in ours.seen.iter().zip(&theirs.seen).enumerate() {
         let agree = |alike: &dyn Fn(&Seen, &Seen) -> bool| {
@@ -134,8 +133,7 @@ pub async fn judge(
         Ok(several) => several,
         Err(failure) => return Some(failure),
     };
-    #[cfg(feature = "postgres")]
-    if let Place::Server(_) = place {
+    if place.store() != Store::Sqlite {
         let embedded = run(Place::Memory, program, Others::Nothing).await;
         if let Some(failure) = one_meaning(&alone, &embedded, &several) {
             return Some(failure);

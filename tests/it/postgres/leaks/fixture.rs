@@ -11,8 +11,8 @@ use tenantry::{Database, OrganizationId, TenantScope};
 use crate::leaks::fixture as shared;
 pub(crate) use crate::leaks::fixture::{
     Customer, Employee, Genre, Line, Order, Stage, TAINT, ann, authority, builder, confess,
-    customer, customers, employee, employees, genres, line, order, order_lines, orders,
-    organization, people, placed, schema, seen,
+    customer, customers, employee, employees, order, order_lines, orders, organization, people,
+    schema, seen,
 };
 use crate::postgres::cluster::{APPLICATION, CROSS_TENANT, Cluster, OWNER, TestDatabase};
 
