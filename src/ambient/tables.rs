@@ -48,7 +48,7 @@ impl<'a, T: TenantTable> SelectAcross<'a, T> {
         self
     }
 
-    /// Orders the rows, after the orders already given; the key comes last.
+    /// Orders the rows, after the orders already given; the organization and the key come last.
     pub fn order_by<F, I>(mut self, order: OrderBy<F>) -> Self
     where
         F: OneOf<T, I>,

@@ -133,8 +133,10 @@ impl Transaction {
         self.state = State::Open;
     }
 
+    /// A statement failed; one that was refused before savepoints that had been dropped were
+    /// undone stands outside of them.
     pub(super) fn failed(&mut self, error: &Error) {
-        self.state = State::Failed(self.depth);
+        self.state = State::Failed(self.unwound.map_or(self.depth, |depth| depth - 1));
         self.retryable |= error.is_retryable();
     }
 

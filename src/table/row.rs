@@ -180,9 +180,9 @@ impl<'r> RowReader<'r> {
         match misfit {
             Misfit::Absent => Error::internal("a row has fewer columns than its statement"),
             #[cfg(feature = "postgres")]
-            Misfit::Overflow => Error::invalid("a sum lies outside the range of 64 bits")
-                .at_table(self.table)
-                .at_column(self.column),
+            Misfit::Overflow => {
+                Error::invalid("a sum lies outside the range of 64 bits").at_table(self.table)
+            }
             Misfit::Stored(what) => self.corrupt(what),
         }
     }
@@ -199,6 +199,13 @@ impl<'r> RowReader<'r> {
             Some(position) => self.is_null(self.at + usize::from(position)),
             None => Ok(false),
         }
+    }
+
+    /// What follows is computed from rows of `base` and what it is joined with: errors name the
+    /// table that the statement starts from, like those of a store that computes no further.
+    pub(crate) fn aggregates_of(&mut self, base: &'static TableDefinition) {
+        self.table = base.name();
+        self.column = "";
     }
 
     /// Reads an aggregated witness: true, or NULL over no rows.
@@ -219,9 +226,8 @@ impl<'r> RowReader<'r> {
 
     #[cold]
     pub(crate) fn corrupt(&self, what: &'static str) -> Error {
-        Error::corrupt(format!("the store holds {what}"))
-            .at_table(self.table)
-            .at_column(self.column)
+        let error = Error::corrupt(format!("the store holds {what}")).at_table(self.table);
+        if self.column.is_empty() { error } else { error.at_column(self.column) }
     }
 
     pub(crate) fn position(&self) -> usize {

@@ -2,6 +2,7 @@
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
+    clippy::duplicate_mod,
     clippy::expect_used,
     clippy::future_not_send,
     clippy::indexing_slicing,
@@ -11,7 +12,7 @@
     clippy::unnecessary_unwrap,
     clippy::unwrap_used,
     unreachable_pub,
-    reason = "tests stop at the first surprise, and stage raw SQL around the crate"
+    reason = "tests stop at the first surprise, stage raw SQL around the crate, and run the same file over two stores"
 )]
 
 mod contract;

@@ -342,6 +342,7 @@ impl<O: Send> Aggregated<'_, O> {
                 },
                 |row| {
                     aggregate_witnesses(row, &tables)?;
+                    row.aggregates_of(ast.base);
                     read(row, &aggregates)
                 },
             )
@@ -370,6 +371,7 @@ impl<S: Sources, G: Send, O: Send> GroupedAggregates<'_, S, G, O> {
                 |row| {
                     aggregate_witnesses(row, &tables)?;
                     let group = read_group(row, None, &ast.groups)?;
+                    row.aggregates_of(ast.base);
                     Ok((group, read(row, &aggregates)?))
                 },
             )

@@ -30,6 +30,19 @@ impl<'a> Written<'a> {
         }
     }
 
+    /// The column that a statement computes, if it is one. PostgreSQL says of a result outside the
+    /// range of a type not whose it was; all other values are checked before they are bound.
+    fn computed(&self) -> Option<String> {
+        let Self::Set(_, set) = self else { return None };
+        let mut computed = set.iter().filter(|(_, term)| matches!(term, Term::Arithmetic(..)));
+        match (computed.next(), computed.next()) {
+            (Some((column, _)), None) => {
+                column.definition().map(|definition| definition.name().to_owned())
+            }
+            _ => None,
+        }
+    }
+
     fn sets(&self, position: u16) -> bool {
         match self {
             Self::Row(..) => true,
@@ -40,7 +53,7 @@ impl<'a> Written<'a> {
 }
 
 /// What a write that failed broke: of a reference, whether the row is referred to or refers to one
-/// that is missing.
+/// that is missing; of a range, whose it is.
 pub(super) async fn explain(
     session: &mut Session,
     database: &Database,
@@ -51,6 +64,9 @@ pub(super) async fn explain(
     match fault {
         Fault::Foreign(source) => search(session, database, actor, written, source).await,
         Fault::Reference { table, columns, source } => named(&table, &columns, written, source),
+        Fault::Check { column: None, source } => {
+            Fault::Check { column: written.computed(), source }
+        }
         fault => fault,
     }
 }

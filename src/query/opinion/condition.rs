@@ -249,11 +249,21 @@ impl Judge<'_> {
         let FunctionArguments::List(list) = &function.args else { return Err(refusal()) };
         let [FunctionArg::Unnamed(argument)] = list.args.as_slice() else { return Err(refusal()) };
         let name = name.value.as_str();
-        if !matches!(name, "count" | "sum" | "min" | "max" | "bool_and") {
+        let known = match self.dialect {
+            Dialect::Sqlite => matches!(name, "count" | "sum" | "min" | "max"),
+            Dialect::Postgres => matches!(
+                name,
+                "count" | "sum" | "min" | "max" | "bool_and" | "bool_or" | "percentile_disc"
+            ),
+        };
+        if !known {
             return Err(refusal());
         }
         self.claim(name)?;
         self.claim("(")?;
+        if name == "percentile_disc" {
+            return self.extreme(function, argument, clause);
+        }
         if name == "count" && list.duplicate_treatment == Some(DuplicateTreatment::Distinct) {
             self.claim("DISTINCT")?;
         }
@@ -270,6 +280,23 @@ impl Judge<'_> {
             }
             _ => return Err(refusal()),
         }
+        self.claim(")")
+    }
+
+    /// The first or the last of a column's ordered values.
+    fn extreme(
+        &mut self,
+        function: &Function,
+        argument: &FunctionArgExpr,
+        clause: Clause,
+    ) -> Verdict {
+        let refusal = || format!("{clause} has an order that is not understood");
+        let FunctionArgExpr::Expr(place) = argument else { return Err(refusal()) };
+        let end = ["0", "1"].into_iter().find(|end| is_number(place, end)).ok_or_else(refusal)?;
+        let [term] = function.within_group.as_slice() else { return Err(refusal()) };
+        self.claim(end)?;
+        self.words(") WITHIN GROUP ( ORDER BY")?;
+        self.column(&term.expr, clause, false)?;
         self.claim(")")
     }
 }

@@ -3,12 +3,14 @@
 use std::fmt::Write as _;
 
 use super::order::{key_terms, order_terms};
-use super::{Bind, Clause, Frame, Output, Rendered, Renderer, Sink};
+use super::{Bind, Clause, Frame, Output, Reach, Rendered, Renderer, Sink};
 use crate::error::{Error, Result};
 use crate::query::ast::{
     AggregateRef, ColumnRef, Function, Join, Link, OrderKey, OrderTerm, Predicate, SelectAst,
 };
-use crate::table::{Dialect, ReferenceDefinition, TableDefinition, Value};
+use crate::table::{
+    ColumnDefinition, ColumnType, Dialect, ReferenceDefinition, TableDefinition, Value,
+};
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum SelectOutput<'a> {
@@ -326,21 +328,37 @@ impl<B: Sink> Renderer<'_, B> {
     }
 
     pub(super) fn aggregate(&mut self, frame: &Frame, aggregate: AggregateRef) -> Result<()> {
-        self.sql.push_str(match aggregate.function {
-            Function::Count => "count(",
-            Function::CountDistinct => "count(DISTINCT ",
-            Function::Max => "max(",
-            Function::Min => "min(",
-            Function::Sum => "sum(",
-        });
+        let (open, close) = self.aggregate_words(aggregate);
+        self.sql.push_str(open);
         match aggregate.column {
             Some(column) => {
                 self.column_ref(frame, column)?;
             }
             None => self.sql.push('*'),
         }
-        self.sql.push(')');
+        self.sql.push_str(close);
         Ok(())
+    }
+
+    /// PostgreSQL orders truth values, UUIDs and bytes, but has no `min` and `max` of them (of
+    /// bytes from version 18 on). The first and the last of the ordered values are the same.
+    fn aggregate_words(&self, aggregate: AggregateRef) -> (&'static str, &'static str) {
+        let kind = aggregate.column.and_then(ColumnRef::definition).map(ColumnDefinition::kind);
+        match (aggregate.function, self.dialect, kind) {
+            (Function::Min, Dialect::Postgres, Some(ColumnType::Bool)) => ("bool_and(", ")"),
+            (Function::Max, Dialect::Postgres, Some(ColumnType::Bool)) => ("bool_or(", ")"),
+            (Function::Min, Dialect::Postgres, Some(ColumnType::Bytes | ColumnType::Uuid)) => {
+                ("percentile_disc(0) WITHIN GROUP (ORDER BY ", ")")
+            }
+            (Function::Max, Dialect::Postgres, Some(ColumnType::Bytes | ColumnType::Uuid)) => {
+                ("percentile_disc(1) WITHIN GROUP (ORDER BY ", ")")
+            }
+            (Function::Count, ..) => ("count(", ")"),
+            (Function::CountDistinct, ..) => ("count(DISTINCT ", ")"),
+            (Function::Max, ..) => ("max(", ")"),
+            (Function::Min, ..) => ("min(", ")"),
+            (Function::Sum, ..) => ("sum(", ")"),
+        }
     }
 
     /// INVARIANT: a joined table carries its predicate in `ON`, so that an outer join keeps its
@@ -411,17 +429,38 @@ impl<B: Sink> Renderer<'_, B> {
         Ok(())
     }
 
+    /// Organizations hold rows of the same key: where a statement reads those of all of them, the
+    /// organization stands before the key.
     fn order_by(&mut self, ast: &SelectAst, frame: &Frame, output: SelectOutput<'_>) -> Result<()> {
+        let across = match self.reach {
+            Reach::Across => ast.base.tenant_column(),
+            Reach::Scope(_) | Reach::Draft | Reach::Named => None,
+        };
         let bare = ast.order.is_empty() && ast.groups.is_empty() && ast.joins.is_empty();
-        if bare && !ast.distinct {
-            return self.order(frame, key_terms(ast.base, 0));
+        if bare && !ast.distinct && across.is_none() {
+            return self.order(frame, 0, key_terms(ast.base, 0));
         }
-        self.order(frame, order_terms(ast, output.distinct_columns(ast).as_deref())?)
+        let mut terms = order_terms(ast, output.distinct_columns(ast).as_deref())?;
+        let Some(tenant) = across else { return self.order(frame, 0, terms) };
+        let key = terms.split_off(ast.order.len());
+        let asked = terms.len();
+        let descending = terms.last().is_some_and(|term| term.descending);
+        self.order(frame, 0, terms)?;
+        self.sql.push_str(separator(asked));
+        self.column(frame.first, tenant);
+        self.sql.push_str(if descending { " DESC" } else { "" });
+        self.order(frame, asked + 1, key)
     }
 
-    fn order(&mut self, frame: &Frame, terms: impl IntoIterator<Item = OrderTerm>) -> Result<()> {
+    /// Writes the terms of an order behind those that are `written` already.
+    fn order(
+        &mut self,
+        frame: &Frame,
+        written: usize,
+        terms: impl IntoIterator<Item = OrderTerm>,
+    ) -> Result<()> {
         for (index, term) in terms.into_iter().enumerate() {
-            self.sql.push_str(if index == 0 { " ORDER BY " } else { ", " });
+            self.sql.push_str(separator(written + index));
             let nullable = match term.key {
                 OrderKey::Column(column) => {
                     let (alias, definition) = frame.resolve(column)?;
@@ -468,4 +507,9 @@ impl<B: Sink> Renderer<'_, B> {
         }
         Ok(())
     }
+}
+
+/// What stands before an order's term, by how many others do.
+const fn separator(before: usize) -> &'static str {
+    if before == 0 { " ORDER BY " } else { ", " }
 }

@@ -143,17 +143,40 @@ pub(crate) async fn bare(settings: impl FnOnce(DatabaseBuilder) -> DatabaseBuild
 
 pub(crate) async fn world_with(settings: impl FnOnce(DatabaseBuilder) -> DatabaseBuilder) -> World {
     let world = bare(settings).await;
-    seed_genres(&world.db).await;
-    seed_a(&world).await;
-    seed_b(&world).await;
+    seed(&world.db, &world.a, &world.b).await;
     world
+}
+
+/// A database with other tables, opened with these settings, for as long as the folder is there.
+pub(crate) async fn open(
+    issuer: &ScopeIssuer,
+    schema: Schema,
+    settings: impl FnOnce(DatabaseBuilder) -> DatabaseBuilder,
+) -> (Database, TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("other.db");
+    let db = settings(builder(issuer)).connect(&url(&path), schema).await.unwrap();
+    db.create_tables().await.unwrap();
+    (db, dir)
+}
+
+/// Reads take turns on one connection.
+pub(crate) const fn one_connection(builder: DatabaseBuilder) -> DatabaseBuilder {
+    builder.read_connections(1)
 }
 
 pub(crate) async fn world() -> World {
     world_with(|builder| builder).await
 }
 
-async fn seed_genres(db: &Database) {
+/// The rows of both organizations, and the genres.
+pub(crate) async fn seed(db: &Database, a: &TenantScope, b: &TenantScope) {
+    seed_genres(db).await;
+    seed_a(db, a).await;
+    seed_b(db, b).await;
+}
+
+pub(crate) async fn seed_genres(db: &Database) {
     let genres =
         ["rock", "jazz"].into_iter().zip(1..).map(|(name, id)| Genre { id, name: name.into() });
     Genre::insert_many_global(&authority(), genres).execute(db).await.unwrap();
@@ -179,8 +202,7 @@ pub(crate) fn employee(id: i64, name: &str, boss: Option<i64>) -> Employee {
     Employee { id, name: name.into(), boss }
 }
 
-pub(crate) async fn seed_a(world: &World) {
-    let (db, scope) = (&world.db, &world.a);
+pub(crate) async fn seed_a(db: &Database, scope: &TenantScope) {
     let customers = [customer(1, "Ann"), customer(2, "Bob"), customer(3, "Cyd")];
     Customer::insert_many(scope, customers).execute(db).await.unwrap();
     let orders = [
@@ -196,8 +218,7 @@ pub(crate) async fn seed_a(world: &World) {
 }
 
 /// The same keys, names and e-mails as A's, other values, and more rows.
-pub(crate) async fn seed_b(world: &World) {
-    let (db, scope) = (&world.db, &world.b);
+pub(crate) async fn seed_b(db: &Database, scope: &TenantScope) {
     let names = ["Ann", "Bob", "Cyd", "Dan", "Eli", "Flo", "Gus"];
     let customers = names.into_iter().zip(1..).map(|(name, id)| Customer {
         token: Some(format!("{TAINT}-token-{id}")),
@@ -241,6 +262,13 @@ pub(crate) async fn run_raw(path: &Path, sql: &str) -> sqlx::Result<()> {
         sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.map(drop);
     connection.close().await.unwrap();
     done
+}
+
+/// Runs a statement on the rows of an organization with no look at what refers to what.
+pub(crate) async fn dangle(path: &Path, organization: &OrganizationId, update: &str) {
+    let tenant = organization.to_string().replace('-', "");
+    let sql = format!("PRAGMA foreign_keys=OFF; {update} AND organization_id = x'{tenant}'");
+    run_raw(path, &sql).await.unwrap();
 }
 
 /// Every row of every table that is not of this organization, as SQLite writes it.
@@ -297,25 +325,55 @@ pub(crate) fn seen<T: Debug>(outcome: tenantry::Result<T>) -> String {
     }
 }
 
+/// A world that tests can make, on either store.
+pub(crate) trait Stage: Sized {
+    async fn bare() -> Self;
+    fn actors(&self) -> (&Database, &TenantScope, &TenantScope);
+    /// Every row that is not of this organization.
+    async fn others(&self, organization: &OrganizationId) -> Vec<String>;
+}
+
+impl Stage for World {
+    async fn bare() -> Self {
+        bare(|builder| builder).await
+    }
+
+    fn actors(&self) -> (&Database, &TenantScope, &TenantScope) {
+        (&self.db, &self.a, &self.b)
+    }
+
+    async fn others(&self, organization: &OrganizationId) -> Vec<String> {
+        others(&self.path, organization).await
+    }
+}
+
 /// Runs A's program in a world where B holds nothing and in one where B holds the same keys and
 /// more: A must see the same, nothing of B's, and B's rows must stay as they are.
-pub(crate) async fn in_two_worlds(program: impl AsyncFn(&World) -> Vec<String>) -> Vec<String> {
+pub(crate) async fn in_two_worlds_of<W: Stage>(
+    program: impl AsyncFn(&W) -> Vec<String>,
+) -> Vec<String> {
     let mut observed = Vec::new();
     for full in [false, true] {
-        let world = bare(|builder| builder).await;
-        seed_genres(&world.db).await;
+        let world = W::bare().await;
+        let (db, a, b) = world.actors();
+        seed_genres(db).await;
         if full {
-            seed_b(&world).await;
+            seed_b(db, b).await;
         }
-        seed_a(&world).await;
-        let before = others(&world.path, world.a.organization()).await;
+        seed_a(db, a).await;
+        let before = world.others(a.organization()).await;
         observed.push(program(&world).await);
-        assert_eq!(others(&world.path, world.a.organization()).await, before, "B's rows changed");
+        assert_eq!(world.others(a.organization()).await, before, "B's rows changed");
     }
     let [alone, beside] = <[_; 2]>::try_from(observed).unwrap();
     assert_eq!(alone, beside, "what A sees depends on B");
     assert!(!format!("{beside:?}").contains(TAINT), "{beside:?}");
     beside
+}
+
+/// The same on SQLite.
+pub(crate) async fn in_two_worlds(program: impl AsyncFn(&World) -> Vec<String>) -> Vec<String> {
+    in_two_worlds_of(program).await
 }
 
 /// The test of this name in a process of its own; `module` is its `module_path!()`.

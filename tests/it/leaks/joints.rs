@@ -100,10 +100,8 @@ async fn l37_joins_find_the_organizations_rows_and_keep_the_meaning_of_outer() {
 #[tokio::test]
 async fn l37_a_dangling_reference_does_not_find_another_organizations_parent() {
     let w = world().await;
-    let a = w.a.organization().to_string().replace('-', "");
-    run_raw(&w.path, &format!("PRAGMA foreign_keys=OFF; UPDATE orders SET customer_id = 7 WHERE id = 10 AND organization_id = x'{a}'"))
-        .await
-        .unwrap();
+    let update = "UPDATE orders SET customer_id = 7 WHERE id = 10";
+    dangle(&w.path, w.a.organization(), update).await;
     let inner = Order::select(&w.a).join(orders::customer_id).fetch_all(&w.db).await.unwrap();
     assert!(inner.iter().all(|(order, _)| order.id != 10), "{inner:?}");
     let left = Order::select(&w.a).left_join(orders::customer_id).fetch_all(&w.db).await.unwrap();
@@ -332,17 +330,10 @@ tenantry::tenant_table! {
 #[tokio::test]
 async fn l46_a_prepared_shape_keeps_nothing_of_the_organization_that_ran_it_before() {
     let (directory, issuer) = people();
-    let dir = tempfile::tempdir().unwrap();
     for paranoid in [false, true] {
-        let path = dir.path().join(format!("{paranoid}.db"));
         let schema = Schema::new().tenant::<Note>();
-        let db = builder(&issuer)
-            .read_connections(1)
-            .paranoid(paranoid)
-            .connect(&url(&path), schema)
-            .await
-            .unwrap();
-        db.create_tables().await.unwrap();
+        let (db, _place) =
+            open(&issuer, schema, |builder| one_connection(builder).paranoid(paranoid)).await;
         let mut scopes = Vec::new();
         for number in 1..=50u128 {
             let id = organization(number);

@@ -217,21 +217,6 @@ async fn l11_no_write_replaces_rows() {
     }
 }
 
-/// Beside the library, where nothing is scoped, the keys alone confine a REPLACE to the rows of the
-/// organization that it names.
-#[tokio::test]
-async fn l11_the_declared_keys_themselves_keep_a_raw_replace_inside_one_organization() {
-    let w = world().await;
-    let b = w.b.organization().to_string().replace('-', "");
-    let before = others(&w.path, w.a.organization()).await;
-    let a = w.a.organization().to_string().replace('-', "");
-    run_raw(&w.path, &format!("PRAGMA foreign_keys=ON; INSERT OR REPLACE INTO employees VALUES (x'{a}', 1, 'Raw', NULL)"))
-        .await
-        .unwrap();
-    assert_eq!(others(&w.path, w.a.organization()).await, before);
-    assert!(before.iter().any(|row| row.to_lowercase().contains(&b)));
-}
-
 #[tokio::test]
 async fn l22_all_rows_are_the_organizations_rows() {
     let seen = in_two_worlds(async |w| {
@@ -264,11 +249,7 @@ async fn l52_rows_put_away_by_others_neither_block_nor_return() {
     let mut seen = Vec::new();
     for full in [false, true] {
         let (_, issuer) = people();
-        let db = builder(&issuer)
-            .connect("sqlite::memory:", Schema::new().tenant::<Page>())
-            .await
-            .unwrap();
-        db.create_tables().await.unwrap();
+        let (db, _place) = open(&issuer, Schema::new().tenant::<Page>(), |builder| builder).await;
         let a = issuer.enter(&ann(), organization(0xA)).await.unwrap();
         let b = issuer.enter(&ann(), organization(0xB)).await.unwrap();
         let page = |id, deleted| Page { id, slug: "home".into(), deleted };

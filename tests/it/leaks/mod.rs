@@ -1,11 +1,13 @@
 //! The catalogue of leaks, one test and more for each number that applies; docs/leaks.md has the
-//! whole list.
+//! whole list. Cursors, declarations, joins, keys, meanings and statements run on PostgreSQL
+//! too, over a fixture with the same names: tests/it/postgres/leaks.
 
 mod cursors;
 pub(crate) mod fixture;
 mod forged;
 mod joints;
 mod keys;
+mod meaning;
 mod queue;
 mod scopes;
 mod statements;

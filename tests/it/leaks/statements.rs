@@ -388,8 +388,7 @@ tenantry::tenant_table! {
 async fn l38_tables_and_columns_named_like_aliases_and_keywords_stay_apart() {
     let (_, issuer) = people();
     let tables = || Schema::new().tenant::<Zero>().tenant::<One>();
-    let db = builder(&issuer).connect("sqlite::memory:", tables()).await.unwrap();
-    db.create_tables().await.unwrap();
+    let (db, _place) = open(&issuer, tables(), |builder| builder).await;
     let a = issuer.enter(&ann(), organization(0xA)).await.unwrap();
     let b = issuer.enter(&ann(), organization(0xB)).await.unwrap();
     for (scope, value) in [(&a, "a"), (&b, TAINT)] {

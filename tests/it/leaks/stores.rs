@@ -622,3 +622,18 @@ async fn l71_a_stale_index_never_leads_to_another_organizations_row() {
     let theirs = others(&w.path, w.a.organization()).await;
     assert_eq!(theirs.iter().filter(|row| row.contains(TAINT)).count(), 2, "{theirs:?}");
 }
+
+/// Beside the library, where nothing is scoped, the keys alone confine a REPLACE to the rows of the
+/// organization that it names.
+#[tokio::test]
+async fn l11_the_declared_keys_themselves_keep_a_raw_replace_inside_one_organization() {
+    let w = world().await;
+    let b = w.b.organization().to_string().replace('-', "");
+    let before = others(&w.path, w.a.organization()).await;
+    let a = w.a.organization().to_string().replace('-', "");
+    run_raw(&w.path, &format!("PRAGMA foreign_keys=ON; INSERT OR REPLACE INTO employees VALUES (x'{a}', 1, 'Raw', NULL)"))
+        .await
+        .unwrap();
+    assert_eq!(others(&w.path, w.a.organization()).await, before);
+    assert!(before.iter().any(|row| row.to_lowercase().contains(&b)));
+}

@@ -1,44 +1,40 @@
-//! The runner: each program in three worlds and in the model, everything that A observes compared.
+//! A program's run in one world: everything that A observes.
 
-use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::fmt::Write as _;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Mutex;
+use std::time::Duration;
 
 use tenantry::database::Transaction;
 use tenantry::query::Cursor;
 use tenantry::{Error, Result};
 
 use super::lower::{self, Cx, Ex, Way};
-use super::model::{Model, Seen};
-use super::program::{
-    Ending, Feature, Generator, KINDS, Operation, Other, Program, Read, Refusal, Step, Stmt, Turn,
-    mark,
-};
-use super::world::{MARK, Place, Who, World, world};
+use super::model::{Seen, Words};
+use super::program::{Ending, Operation, Other, Program, Read, Step, Turn, mark};
+use super::world::{Place, Who, World, world};
 
-/// The whole of an error: what callers see, and what logs show.
-fn text(error: &Error) -> String {
-    let mut text = format!(
-        "{error} | {error:?} | {} {:?} {:?} {:?}",
+fn words(error: &Error) -> Words {
+    let told = format!(
+        "{error} | {} {:?} {:?} {:?} {}",
         error.http_status(),
         error.table(),
         error.column(),
-        error.row()
+        error.row(),
+        error.is_retryable()
     );
+    let mut whole = format!("{told} | {error:?}");
     let mut cause = error.source();
     while let Some(error) = cause {
-        let _ = write!(text, " | {error} | {error:?}");
+        let _ = write!(whole, " | {error} | {error:?}");
         cause = error.source();
     }
-    text
+    Words { told, whole }
 }
 
 fn seen(outcome: Result<Seen>) -> Seen {
-    outcome.unwrap_or_else(|error| Seen::Error(error.kind(), text(&error)))
+    outcome.unwrap_or_else(|error| Seen::Error(error.kind(), words(&error)))
 }
 
 fn done(outcome: Result<()>) -> Seen {
@@ -128,7 +124,7 @@ pub async fn operate(
                         let outcome = lower::run(&cx, stmt, Ex::Tx(&mut *tx)).await;
                         let (one, error) = match outcome {
                             Ok(one) => (one, None),
-                            Err(error) => (Seen::Error(error.kind(), text(&error)), Some(error)),
+                            Err(error) => (Seen::Error(error.kind(), words(&error)), Some(error)),
                         };
                         inner.lock().unwrap().push(one);
                         if let Some(error) = error {
@@ -211,9 +207,9 @@ pub enum Others {
 /// A program's run: A's observations, and A's audit events.
 pub struct Outcome {
     pub seen: Vec<Vec<Seen>>,
-    events: String,
+    pub events: String,
     /// Whether what is not A's stayed as it was, where others did nothing.
-    intact: bool,
+    pub intact: bool,
 }
 
 pub async fn run(place: Place<'_>, program: &Program, others: Others) -> Outcome {
@@ -237,280 +233,13 @@ pub async fn run(place: Place<'_>, program: &Program, others: Others) -> Outcome
         Others::Busy | Others::Nothing => true,
     };
     world.issuer.flush_audit().await.unwrap();
-    let scope = world.issuer.enter(&Who::A.principal(), Who::A.organization()).await.unwrap();
+    let entered = world.issuer.enter(&Who::A.principal(), Who::A.organization()).await;
     world.issuer.flush_audit().await.unwrap();
-    let events = format!("{:#?}", world.sink.events_for(&scope).unwrap());
-    world.db.close().await;
+    let events = match entered {
+        Ok(scope) => format!("{:#?}", world.sink.events_for(&scope).unwrap()),
+        // An incident has halted the organization.
+        Err(error) => format!("{error:?}"),
+    };
+    world.end(place).await;
     Outcome { seen: all, events, intact }
-}
-
-// ---- the judgement
-
-/// Where a program went wrong.
-#[derive(Debug, Clone)]
-pub struct Failure {
-    turn: Option<usize>,
-    what: String,
-}
-
-fn differ(name: &str, a: &Outcome, b: &Outcome) -> Option<Failure> {
-    for (turn, (a, b)) in a.seen.iter().zip(&b.seen).enumerate() {
-        if a != b {
-            return Some(Failure {
-                turn: Some(turn),
-                what: format!("{name}:\n  alone: {a:?}\n  there: {b:?}"),
-            });
-        }
-    }
-    (a.events != b.events).then(|| Failure {
-        turn: None,
-        what: format!("{name}: audit events differ\n  alone: {}\n  there: {}", a.events, b.events),
-    })
-}
-
-fn against_model(program: &Program, outcome: &Outcome) -> Option<Failure> {
-    let mut model = Model::new();
-    for (turn, (step, real)) in program.turns.iter().zip(&outcome.seen).enumerate() {
-        let ours = model.operation(&step.ours, real);
-        let agree =
-            ours.len() == real.len() && ours.iter().zip(real).all(|(ours, real)| ours.agrees(real));
-        if !agree {
-            return Some(Failure {
-                turn: Some(turn),
-                what: format!("model:\n  model: {ours:?}\n  store: {real:?}"),
-            });
-        }
-    }
-    None
-}
-
-fn tainted(outcome: &Outcome) -> Option<Failure> {
-    for (turn, seen) in outcome.seen.iter().enumerate() {
-        if format!("{seen:?}").contains(MARK) {
-            return Some(Failure { turn: Some(turn), what: format!("taint: {seen:?}") });
-        }
-    }
-    outcome
-        .events
-        .contains(MARK)
-        .then(|| Failure { turn: None, what: format!("taint: {}", outcome.events) })
-}
-
-/// Foreign, misplaced and made-up cursors are refused in the same words.
-fn one_text(program: &Program, outcome: &Outcome) -> Option<Failure> {
-    for (turn, (step, seen)) in program.turns.iter().zip(&outcome.seen).enumerate() {
-        let cursor = matches!(
-            step.ours,
-            Operation::Run(Stmt::Refused(
-                Refusal::ForeignCursor | Refusal::MisplacedCursor | Refusal::GarbageCursor,
-                _
-            ))
-        );
-        if let (true, [Seen::Error(_, text)]) = (cursor, &seen[..])
-            && !text.starts_with("the cursor does not belong to this page | ")
-        {
-            return Some(Failure { turn: Some(turn), what: format!("cursor: {text}") });
-        }
-    }
-    None
-}
-
-/// Runs a program under every oracle.
-async fn judge(program: &Program, met: &mut BTreeMap<Feature, u64>) -> Option<Failure> {
-    let alone = run(Place::Memory, program, Others::Nothing).await;
-    for seen in alone.seen.iter().flatten() {
-        if let Seen::Error(kind, text) = seen {
-            if text.contains("only rollback remains") {
-                *met.entry(Feature::Refused(Refusal::AfterFailure)).or_default() += 1;
-            }
-            for (known, name) in KINDS {
-                if known == *kind {
-                    *met.entry(Feature::Met(name)).or_default() += 1;
-                }
-            }
-        }
-    }
-    if let Some(failure) = against_model(program, &alone).or_else(|| one_text(program, &alone)) {
-        return Some(failure);
-    }
-    let idle = run(Place::Memory, program, Others::Idle).await;
-    if !idle.intact {
-        return Some(Failure {
-            turn: None,
-            what: "integrity: rows that are not A's changed".into(),
-        });
-    }
-    let busy = run(Place::Memory, program, Others::Busy).await;
-    differ("two worlds, others idle", &alone, &idle)
-        .or_else(|| differ("two worlds, others busy", &alone, &busy))
-        .or_else(|| tainted(&idle))
-        .or_else(|| tainted(&busy))
-}
-
-/// Takes turns away as long as the program fails in the same way, halves first.
-async fn shrunk(program: &Program, failure: &Failure) -> (Program, Failure) {
-    let oracle = |failure: &Failure| failure.what.split(':').next().unwrap_or_default().to_owned();
-    let (mut program, mut failure) = (program.clone(), failure.clone());
-    if let Some(turn) = failure.turn {
-        program.turns.truncate(turn + 1);
-    }
-    let mut size = program.turns.len() / 2;
-    while size >= 1 {
-        let mut at = 0;
-        while at < program.turns.len() {
-            let mut fewer = program.clone();
-            fewer.turns.drain(at..(at + size).min(fewer.turns.len()));
-            match judge(&fewer, &mut BTreeMap::new()).await {
-                Some(again) if oracle(&again) == oracle(&failure) => {
-                    (program, failure) = (fewer, again)
-                }
-                _ => at += size,
-            }
-        }
-        size /= 2;
-    }
-    for at in 0..program.turns.len() {
-        for other in (0..program.turns[at].others.len()).rev() {
-            let mut fewer = program.clone();
-            fewer.turns[at].others.remove(other);
-            if let Some(again) = judge(&fewer, &mut BTreeMap::new()).await
-                && oracle(&again) == oracle(&failure)
-            {
-                (program, failure) = (fewer, again);
-            }
-        }
-    }
-    (program, failure)
-}
-
-fn script(program: &Program) -> String {
-    let mut script = String::new();
-    for (turn, step) in program.turns.iter().enumerate() {
-        for (marked, other) in &step.others {
-            let _ = writeln!(script, "{turn:>3}  {}: {other:?}", if *marked { "B" } else { "C" });
-        }
-        let _ = writeln!(script, "{turn:>3}  A: {:?}", step.ours);
-    }
-    script
-}
-
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
-
-// ---- logs
-
-/// Keeps the text of everything that is logged on its thread.
-#[derive(Debug, Clone, Default)]
-struct Logs(Arc<Mutex<String>>);
-
-impl tracing::field::Visit for &Logs {
-    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
-        let _ = write!(self.0.lock().unwrap(), "{field}={value:?} ");
-    }
-}
-
-impl tracing::Subscriber for Logs {
-    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
-        true
-    }
-    fn new_span(&self, span: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        span.record(&mut &*self);
-        tracing::span::Id::from_u64(1)
-    }
-    fn record(&self, _: &tracing::span::Id, values: &tracing::span::Record<'_>) {
-        values.record(&mut &*self);
-    }
-    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-    fn event(&self, event: &tracing::Event<'_>) {
-        event.record(&mut &*self);
-    }
-    fn enter(&self, _: &tracing::span::Id) {}
-    fn exit(&self, _: &tracing::span::Id) {}
-}
-
-pub const OPERATIONS: usize = 25;
-const SEED: u64 = 0x7E4A_2026;
-
-pub fn seed_of(seed: u64, number: u64) -> u64 {
-    super::program::Random(seed ^ number.wrapping_mul(0xA076_1D64_78BD_642F)).next()
-}
-
-#[test]
-fn a_program_observes_the_same_whatever_others_hold() {
-    let programs = setting("TENANTRY_PROGRAMS", 1_000);
-    let seed = setting("TENANTRY_SEED", SEED);
-    let only = std::env::var("TENANTRY_PROGRAM").ok().and_then(|text| text.parse::<u64>().ok());
-    println!(
-        "{programs} programs of {OPERATIONS} operations, seed {seed} (TENANTRY_PROGRAMS, TENANTRY_SEED, TENANTRY_PROGRAM)"
-    );
-    let began = Instant::now();
-    let next = AtomicU64::new(0);
-    let statements = AtomicUsize::new(0);
-    let stop = AtomicBool::new(false);
-    let uses = Mutex::new(BTreeMap::<Feature, u64>::new());
-    let failures = Mutex::new(Vec::new());
-    let logs = Mutex::new(String::new());
-    std::thread::scope(|threads| {
-        for _ in 0..2 {
-            threads.spawn(|| {
-                let captured = Logs::default();
-                let _guard = tracing::subscriber::set_default(captured.clone());
-                let runtime =
-                    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-                let mut local = BTreeMap::<Feature, u64>::new();
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= programs || stop.load(Ordering::Relaxed) {
-                        break;
-                    }
-                    if only.is_some_and(|only| only != number) {
-                        continue;
-                    }
-                    let mut generator = Generator::new(seed_of(seed, number));
-                    let program = generator.program(OPERATIONS);
-                    for feature in generator.seen {
-                        *local.entry(feature).or_default() += 1;
-                    }
-                    statements.fetch_add(program.turns.len(), Ordering::Relaxed);
-                    let failure = runtime.block_on(judge(&program, &mut local));
-                    if let Some(failure) = failure {
-                        let (program, failure) = runtime.block_on(shrunk(&program, &failure));
-                        let mut failures = failures.lock().unwrap();
-                        failures.push((number, program, failure));
-                        if failures.len() >= setting("TENANTRY_FAILURES", 1) as usize {
-                            stop.store(true, Ordering::Relaxed);
-                        }
-                    }
-                }
-                let mut uses = uses.lock().unwrap();
-                for (feature, count) in local {
-                    *uses.entry(feature).or_default() += count;
-                }
-                logs.lock().unwrap().push_str(&captured.0.lock().unwrap());
-            });
-        }
-    });
-    let failures = failures.into_inner().unwrap();
-    for (number, program, failure) in &failures {
-        println!("\n==== program {number}: {}\n{}", failure.what, script(program));
-    }
-    assert!(failures.is_empty(), "{} programs failed; the scripts stand above", failures.len());
-    assert!(!logs.into_inner().unwrap().contains(MARK), "a log holds another organization's value");
-    let uses = uses.into_inner().unwrap();
-    let mut unused = Vec::new();
-    println!("{:<44} {:>8}", "feature", "uses");
-    for feature in Feature::all() {
-        let count = uses.get(&feature).copied().unwrap_or(0);
-        println!("{:<44} {count:>8}", format!("{feature:?}"));
-        if count == 0 {
-            unused.push(feature);
-        }
-    }
-    println!(
-        "{programs} programs, {} turns of A in three worlds each, {:.1} s",
-        statements.load(Ordering::Relaxed),
-        began.elapsed().as_secs_f32()
-    );
-    assert!(unused.is_empty() || programs < 500, "never generated, so never proven: {unused:?}");
 }

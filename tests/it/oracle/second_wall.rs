@@ -3,8 +3,9 @@
 //! What cannot be shown from here is that a statement *without* its predicate is stopped: no
 //! public form renders one. That is what the mutation gate shows, on copies of the source.
 
-use super::program::Generator;
-use super::run::{OPERATIONS, Others, run, seed_of};
+use super::gate::{OPERATIONS, seed_of};
+use super::generator::Generator;
+use super::run::{Others, run};
 use super::world::Place;
 
 /// Shadow views, write triggers and the second opinion change nothing that anybody sees: programs

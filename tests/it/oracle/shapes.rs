@@ -17,11 +17,12 @@ use tenantry::query::{Delete, Find, Insert, Select, Update, count};
 use tenantry::table::{At, Column, Dialect, First, Schema, Second};
 use tenantry::{Result, TenantScope};
 
-use super::lower::{filter, mentions_exists, order};
+use super::cell::Cell;
+use super::lower::{filter, order};
 use super::program::{Edge, F, Op, Sub};
-use super::world::{
-    Cell, Customer, Employee, Fix, FixOwned, Genre, Item, Kind, Line, Order, Shipment, Tab,
-    customers, employees, genres, items, order_lines, orders, schema, shipments,
+use super::tables::{
+    Customer, Employee, Fix, FixOwned, Genre, Item, Kind, Line, Order, Shipment, Tab, customers,
+    employees, genres, items, order_lines, orders, schema, shipments,
 };
 
 /// What is asked of every shape.
@@ -362,7 +363,7 @@ macro_rules! joins {
         let twice = <$A as Fix>::TAB == <$B as Fix>::TAB;
         let fitting = |tab| {
             let mut trees: Vec<Option<F>> = vec![None];
-            trees.extend(negated(leaves(tab).to_vec()).into_iter().filter(|f| !mentions_exists(f)).map(Some));
+            trees.extend(negated(leaves(tab).to_vec()).into_iter().filter(|f| !f.mentions_exists()).map(Some));
             trees
         };
         let _ = twice;

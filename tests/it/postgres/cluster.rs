@@ -210,7 +210,7 @@ impl Drop for TestDatabase<'_> {
 }
 
 /// Where the server's programs are.
-fn installation() -> PathBuf {
+pub fn installation() -> PathBuf {
     let folders = std::env::var_os("PATH")
         .iter()
         .flat_map(std::env::split_paths)

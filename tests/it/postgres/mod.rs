@@ -2,12 +2,15 @@
 
 mod alone;
 pub mod cluster;
+mod conflicts;
 mod contract;
 mod directory;
 mod doctor;
+mod dump;
 mod example;
 mod faults;
 mod harness;
+mod leaks;
 mod lost;
 mod pooler;
 mod proxy;

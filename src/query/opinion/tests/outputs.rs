@@ -201,3 +201,30 @@ fn a_refusal_repeats_no_literal() {
         }
     }
 }
+
+/// PostgreSQL has no `min` of UUIDs: the first of the ordered values stands for it.
+#[test]
+fn extremes_are_the_ends_of_an_order() {
+    let sql = after_find(
+        r#" GROUP BY t0."id" HAVING percentile_disc(1) WITHIN GROUP (ORDER BY t0."b") = ? ORDER BY percentile_disc(0) WITHIN GROUP (ORDER BY t0."b") ASC NULLS FIRST, bool_or(t0."c")"#,
+    );
+    let sql = sql.replace(
+        r#"t0."id" FROM"#,
+        r#"t0."id", percentile_disc(0) WITHIN GROUP (ORDER BY t0."b"), bool_and(t0."c") FROM"#,
+    );
+    accepts_in(Postgres, &sql, &[0]);
+    refuses_in(Sqlite, &sql, "function");
+    for (part, instead) in [
+        ("(1)", "(0.5)"),
+        ("(1)", "(t0.\"b\")"),
+        ("disc(1)", "cont(1)"),
+        (r#"(ORDER BY t0."b") ="#, r#"(ORDER BY t0."organization_id") ="#),
+        (r#"(ORDER BY t0."b") ="#, r#"(ORDER BY t0."b" DESC) ="#),
+        (r#"(ORDER BY t0."b") ="#, r#"(ORDER BY t0."b", t0."c") ="#),
+        (r#"(ORDER BY t0."b") ="#, r#"(ORDER BY t0."b") FILTER (WHERE t0."b" = t0."b") ="#),
+        (r#" WITHIN GROUP (ORDER BY t0."b") ="#, " ="),
+    ] {
+        assert!(sql.contains(part), "{part}");
+        refuses_in(Postgres, &sql.replace(part, instead), "");
+    }
+}
