@@ -12,6 +12,7 @@ mod tables;
 use std::borrow::Cow;
 use std::fmt;
 
+pub use keys::RewrapReport;
 pub use tables::{DeleteGlobal, InsertGlobal, SelectAcross, UpdateGlobal};
 
 use crate::audit::{AuditEvent, AuditKind, AuditSink, Auditor, MemorySink};

@@ -2,7 +2,16 @@
 
 mod keys;
 
+pub mod conformance {
+    //! What every [`KeyStore`](super::KeyStore) must do, as a function that tries it: for those who
+    //! write one.
+    //!
+    //! It is not part of what semantic versioning promises: it becomes stricter.
+
+    pub use super::keys::conformance::key_store;
+}
+
 pub use keys::{
-    KeyAccess, KeyEpoch, KeySet, KeyState, KeyStore, Keys, KeysBuilder, MemoryKeyStore, Sealed,
-    StoredKey,
+    BlindIndexes, KeyAccess, KeyEpoch, KeySet, KeyState, KeyStore, Keys, KeysBuilder,
+    MemoryKeyStore, Sealed, StoredKey,
 };

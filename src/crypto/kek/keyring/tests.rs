@@ -21,7 +21,7 @@ fn parse(text: &str) -> Result<LocalKeyring> {
 fn context() -> WrapContext {
     WrapContext::data_key(
         KeyOwner::Organization(OrganizationId::from_i64(1).unwrap()),
-        KeyId::random(),
+        KeyId::random().unwrap(),
     )
 }
 
