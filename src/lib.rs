@@ -47,6 +47,10 @@ pub mod manual {
     pub mod compile_errors {}
 
     #[doc = include_str!("../docs/links.md")]
+    #[doc = include_str!("../docs/credential-files.md")]
+    pub mod credential_files {}
+
+    #[doc = include_str!("../docs/links.md")]
     #[doc = include_str!("../docs/credentials.md")]
     pub mod credentials {}
 
@@ -61,6 +65,10 @@ pub mod manual {
     #[doc = include_str!("../docs/links.md")]
     #[doc = include_str!("../docs/jobs.md")]
     pub mod jobs {}
+
+    #[doc = include_str!("../docs/links.md")]
+    #[doc = include_str!("../docs/key-providers.md")]
+    pub mod key_providers {}
 
     #[doc = include_str!("../docs/links.md")]
     #[doc = include_str!("../docs/leaks.md")]

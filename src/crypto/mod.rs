@@ -16,10 +16,14 @@ mod tlv;
 pub use blind::BlindIndex;
 pub use context::{SealContext, SecretKind};
 pub(crate) use envelope::{Envelope, SealFault, seal};
+#[cfg(feature = "aws-kms")]
+pub use kek::AwsKms;
 pub use kek::{
     FallbackUnwrap, KekId, KeyDestruction, KeyProvider, LocalKeyring, WrapContext, WrapPurpose,
     WrappedKey,
 };
+#[cfg(feature = "vault-transit")]
+pub use kek::{VaultTransit, VaultTransitBuilder};
 pub(crate) use key::PurposeKeys;
 pub use key::{KeyCheckValue, KeyId, KeyOwner};
 pub use sealed::KeyRing;

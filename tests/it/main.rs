@@ -15,6 +15,8 @@
 )]
 
 mod contract;
+#[cfg(all(unix, feature = "files"))]
+mod credential_files;
 mod example;
 mod faults;
 mod leaks;

@@ -224,6 +224,17 @@ async fn judge_all(connection: &mut SqliteConnection, scope: &TenantScope, when:
     assert!(bad.is_empty(), "{when}:\n{}", bad.join("\n"));
 }
 
+/// The first rows by an indexed column are read along its index, in either direction: a sort reads
+/// all rows of the organization for them.
+async fn judge_orders(connection: &mut SqliteConnection, scope: &TenantScope, when: &str) {
+    for order in [people::joined_at.asc(), people::joined_at.desc()] {
+        let read = Person::select(scope).order_by(order).limit(10);
+        let sql = read.to_sql(&schema(), Dialect::Sqlite).unwrap();
+        let plan = plan(connection, &sql).await;
+        assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "{when}: {sql}\n{plan:#?}");
+    }
+}
+
 /// Rows of `organizations`, each with as many people.
 fn rows(organizations: std::ops::Range<u32>, people: u32) -> String {
     let numbers = |to: u32| {
@@ -267,6 +278,7 @@ async fn every_tenant_table_is_reached_by_its_tenant_column() {
     let scope = ScopeIssuer::new(directory).enter(&ann, organization).await.unwrap();
 
     judge_all(connection, &scope, "in an empty database").await;
+    judge_orders(connection, &scope, "in an empty database").await;
 
     run(connection, "INSERT INTO countries VALUES (1, 'Fiji'), (2, 'Peru')").await;
     run(connection, &rows(0..40, 30)).await;
@@ -276,6 +288,7 @@ async fn every_tenant_table_is_reached_by_its_tenant_column() {
     run(connection, &rows(100..101, 20_000)).await;
     run(connection, "ANALYZE").await;
     judge_all(connection, &scope, "with statistics of one large organization among them").await;
+    judge_orders(connection, &scope, "with statistics of one large organization among them").await;
 
     run(connection, "DELETE FROM sales WHERE organization_id IN (SELECT organization_id FROM stores GROUP BY 1 HAVING count(*) < 10)").await;
     run(

@@ -154,9 +154,9 @@ impl Readers {
 }
 
 const GET: &str = "SELECT id, customer_id, email, total_cents, note, placed_at FROM orders WHERE organization_id = ? AND id = ?";
-const LIST: &str = "SELECT id, customer_id, email, total_cents, note, placed_at FROM orders WHERE organization_id = ? ORDER BY placed_at DESC, id LIMIT ?";
-const WITNESSED: &str = "SELECT organization_id, id, customer_id, email, total_cents, note, placed_at FROM orders WHERE organization_id = ? ORDER BY placed_at DESC, id LIMIT ?";
-const TWO: &str = "SELECT id, total_cents FROM orders WHERE organization_id = ? ORDER BY placed_at DESC, id LIMIT ?";
+const LIST: &str = "SELECT id, customer_id, email, total_cents, note, placed_at FROM orders WHERE organization_id = ? ORDER BY placed_at DESC, id DESC LIMIT ?";
+const WITNESSED: &str = "SELECT organization_id, id, customer_id, email, total_cents, note, placed_at FROM orders WHERE organization_id = ? ORDER BY placed_at DESC, id DESC LIMIT ?";
+const TWO: &str = "SELECT id, total_cents FROM orders WHERE organization_id = ? ORDER BY placed_at DESC, id DESC LIMIT ?";
 
 pub fn get_by_sqlx(name: &'static str, pool: &SqlitePool, readers: &Readers) -> Way {
     let (pool, readers) = (pool.clone(), readers.clone());
@@ -368,17 +368,17 @@ pub async fn gets(path: &Path, issuer: &ScopeIssuer, readers: &Readers) -> Vec<W
 
 /// Lists, hand-written sqlx with tenantry's pool settings first.
 pub async fn lists(path: &Path, issuer: &ScopeIssuer, readers: &Readers) -> Vec<Way> {
-    let db = world::open(path, issuer, true).await;
-    let same = pool(path, 4).await;
-    let defaults = default_pool(path).await;
+    // Each way has connections of its own: what one leaves in their caches would serve the next.
+    let same = async || pool(path, 4).await;
+    let open = async || world::open(path, issuer, true).await;
     let mut ways = vec![
-        list_by_sqlx("sqlx, the same settings", &same, readers, false),
-        list_by_sqlx("sqlx, the same settings and a witness", &same, readers, true),
-        list_by_sqlx_stream("sqlx, the same settings, as a stream", &same, readers),
-        list_by_tenantry("tenantry, select", &db, readers),
-        list_by_prepared(&db, readers),
+        list_by_sqlx("sqlx, the same settings", &same().await, readers, false),
+        list_by_sqlx("sqlx, the same settings and a witness", &same().await, readers, true),
+        list_by_sqlx_stream("sqlx, the same settings, as a stream", &same().await, readers),
+        list_by_tenantry("tenantry, select", &open().await, readers),
+        list_by_prepared(&open().await, readers),
     ];
-    let (own, reading) = (same.clone(), readers.clone());
+    let (own, reading) = (same().await, readers.clone());
     ways.push(Way::new("sqlx, the same settings, two columns", move |from, to| {
         let (pool, readers) = (own.clone(), reading.clone());
         async move {
@@ -397,7 +397,7 @@ pub async fn lists(path: &Path, issuer: &ScopeIssuer, readers: &Readers) -> Vec<
             }
         }
     }));
-    let (own, reading) = (world::open(path, issuer, true).await, readers.clone());
+    let (own, reading) = (open().await, readers.clone());
     ways.push(Way::new("tenantry, two columns", move |from, to| {
         let (db, readers) = (own.clone(), reading.clone());
         async move {
@@ -413,10 +413,13 @@ pub async fn lists(path: &Path, issuer: &ScopeIssuer, readers: &Readers) -> Vec<
             }
         }
     }));
-    ways.push(list_by_sqlx("sqlx, defaults", &defaults, readers, false));
+    ways.push(list_by_sqlx("sqlx, defaults", &default_pool(path).await, readers, false));
     for (name, own) in [
         ("sea-orm, defaults", sea(path).await),
-        ("sea-orm, the same settings", sea_orm::SqlxSqliteConnector::from_sqlx_sqlite_pool(same)),
+        (
+            "sea-orm, the same settings",
+            sea_orm::SqlxSqliteConnector::from_sqlx_sqlite_pool(same().await),
+        ),
     ] {
         let reading = readers.clone();
         ways.push(Way::new(name, move |from, to| {
@@ -426,7 +429,7 @@ pub async fn lists(path: &Path, issuer: &ScopeIssuer, readers: &Readers) -> Vec<
                     let found = crate::sea::Entity::find()
                         .filter(crate::sea::Column::OrganizationId.eq(readers.owner(run)))
                         .order_by_desc(crate::sea::Column::PlacedAt)
-                        .order_by_asc(crate::sea::Column::Id)
+                        .order_by_desc(crate::sea::Column::Id)
                         .limit(u64::from(readers.limit))
                         .all(&own)
                         .await

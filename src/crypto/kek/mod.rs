@@ -1,7 +1,11 @@
 //! Key-encryption keys (KEKs), and the [`KeyProvider`]s that hold them.
 
+#[cfg(feature = "aws-kms")]
+mod aws_kms;
 mod fallback;
 mod keyring;
+#[cfg(feature = "vault-transit")]
+mod vault_transit;
 mod wrap;
 
 use std::fmt;
@@ -9,8 +13,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+#[cfg(feature = "aws-kms")]
+pub use aws_kms::AwsKms;
 pub use fallback::FallbackUnwrap;
 pub use keyring::LocalKeyring;
+#[cfg(feature = "vault-transit")]
+pub use vault_transit::{VaultTransit, VaultTransitBuilder};
 
 use super::key::{KeyId, KeyOwner};
 use super::secret::DataKey;

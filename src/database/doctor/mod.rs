@@ -6,6 +6,9 @@
 //! [`Database`](crate::Database) refuses fatal findings, [`Database::doctor`] lists all of them
 //! and also looks at the rows.
 //!
+//! Beside the database it looks into the environment of the process, on demand:
+//! [`EnvironmentCheck`] finds organizations' tokens where only the application's own belong.
+//!
 //! Every finding carries the statements that mend it. The chapter `doctor.md` of the manual
 //! explains each code.
 //!
@@ -13,6 +16,7 @@
 
 mod catalog;
 mod columns;
+mod environment;
 mod indexes;
 mod objects;
 mod references;
@@ -23,6 +27,7 @@ mod rules;
 mod sqlite;
 mod statement;
 
+pub use environment::EnvironmentCheck;
 pub use report::{Acceptance, Finding, Report, Severity};
 
 pub(crate) use sqlite::{Examination, examine};

@@ -106,6 +106,8 @@ rules! {
         "values compare and sort in another order than the declared type, so filters and pages answer wrongly inside the organization";
     COLUMN_VALUE = Warning "column-value":
         "nothing: the rows cannot be read, and filters pass over them";
+    ENVIRONMENT_TENANT_CREDENTIAL = Fatal "environment-tenant-credential":
+        "work for any organization uses one organization's credential, without a scope, and every child process has it";
     INDEX_ABSENT = Warning "index-absent":
         "a search reads all rows of the organization, and one organization's load slows the others";
     REFERENCE_ABSENT = Warning "reference-absent":

@@ -22,6 +22,10 @@ pub(super) fn require_grouped(
 }
 
 /// The whole order of a select: what was asked for, then whatever makes it total.
+///
+/// What is added goes in the direction of the last term that was asked for, so that one walk along
+/// an index gives the order: SQLite reads and sorts all rows of the organization for
+/// `placed_at DESC, id`, and ten for `placed_at DESC, id DESC LIMIT 10`.
 pub(crate) fn order_terms(
     ast: &SelectAst,
     distinct: Option<&[ColumnRef]>,
@@ -70,7 +74,7 @@ pub(super) fn key_terms(
     table: &'static TableDefinition,
     index: u8,
 ) -> impl Iterator<Item = OrderTerm> {
-    key_columns(table, index).map(ascending)
+    key_columns(table, index).map(|column| term(column, false))
 }
 
 fn key_columns(table: &'static TableDefinition, index: u8) -> impl Iterator<Item = ColumnRef> {
@@ -81,8 +85,8 @@ fn key_columns(table: &'static TableDefinition, index: u8) -> impl Iterator<Item
     })
 }
 
-const fn ascending(column: ColumnRef) -> OrderTerm {
-    OrderTerm { key: OrderKey::Column(column), descending: false }
+const fn term(column: ColumnRef, descending: bool) -> OrderTerm {
+    OrderTerm { key: OrderKey::Column(column), descending }
 }
 
 fn append_columns(
@@ -90,6 +94,7 @@ fn append_columns(
     mut terms: Vec<OrderTerm>,
     columns: impl Iterator<Item = ColumnRef>,
 ) -> Result<Vec<OrderTerm>> {
+    let descending = terms.last().is_some_and(|term| term.descending);
     for column in columns {
         let mut present = false;
         for term in &terms {
@@ -100,7 +105,7 @@ fn append_columns(
             }
         }
         if !present {
-            terms.push(ascending(column));
+            terms.push(term(column, descending));
         }
     }
     Ok(terms)

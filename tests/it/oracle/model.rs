@@ -224,7 +224,10 @@ impl Model {
                 .iter()
                 .map(|(at, descending)| direction(a[*at].cmp(&b[*at]), *descending))
                 .find(|order| order.is_ne())
-                .unwrap_or_else(|| key_of(sub.tab, a).cmp(&key_of(sub.tab, b)))
+                .unwrap_or_else(|| {
+                    let keys = key_of(sub.tab, a).cmp(&key_of(sub.tab, b));
+                    direction(keys, sub.order.last().is_some_and(|(_, descending)| *descending))
+                })
         });
         window(rows, sub.limit, sub.offset)
     }
@@ -300,6 +303,8 @@ impl Model {
                 (cell_at(joined, usize::from(*member), *column), *descending)
             })
             .collect();
+        // What makes the order total goes on in the direction of the last term.
+        let onwards = terms.last().is_some_and(|(_, descending)| *descending);
         let tables = read.from.tables();
         let mut keyed = vec![0];
         for (at, link) in read.from.links().iter().enumerate() {
@@ -309,7 +314,7 @@ impl Model {
         }
         for member in keyed {
             for key in tables[member].keys() {
-                terms.push((cell_at(joined, member, *key), false));
+                terms.push((cell_at(joined, member, *key), onwards));
             }
         }
         terms
@@ -443,7 +448,7 @@ impl Model {
                 if let Some((by_aggregate, descending)) = order {
                     let at = if *by_aggregate { 2 } else { 1 };
                     kept.sort_by(|a, b| {
-                        direction(a[at].cmp(&b[at]), *descending).then_with(|| a[0].cmp(&b[0]))
+                        direction(a[at].cmp(&b[at]).then_with(|| a[0].cmp(&b[0])), *descending)
                     });
                 }
                 Ok(Seen::Rows(window(kept, *limit, None)))
@@ -1049,7 +1054,10 @@ fn project(
                 Some(direction(a[at].cmp(&b[at]), *descending))
             })
             .find(|order| order.is_ne())
-            .unwrap_or_else(|| a.cmp(b))
+            .unwrap_or_else(|| {
+                let onwards = read.order.last().is_some_and(|(_, _, descending)| *descending);
+                direction(a.cmp(b), onwards)
+            })
     });
     pick(window(rows, read.limit, read.offset), how)
 }

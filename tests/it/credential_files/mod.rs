@@ -1,0 +1,3 @@
+//! Credentials in files.
+
+mod temporary;
