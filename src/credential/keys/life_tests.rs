@@ -23,7 +23,7 @@ async fn until(so: impl Fn() -> bool) {
 /// A KEK goes, and with it goes nothing that anybody still has: not that of an organization that
 /// cannot be entered, nor that of the platform.
 #[tokio::test]
-async fn c41_a_kek_is_retired_only_when_no_key_of_anybody_is_wrapped_under_it() {
+async fn c26_a_kek_is_retired_only_when_no_key_of_anybody_is_wrapped_under_it() {
     let world = World::new().await;
     let of_a = world.keys.seal(&world.a, &context(), b"of a").await.unwrap();
     let of_b = world.keys.seal(&world.b, &context(), b"of b").await.unwrap();
@@ -246,6 +246,24 @@ async fn c29_a_renewal_that_fails_brings_no_shredded_key_back() {
     assert_eq!(waiting.await.unwrap().unwrap_err().kind(), ErrorKind::Shredded);
 }
 
+/// Whoever renews waits for the provider, and the time of what is held ends meanwhile.
+#[tokio::test(start_paused = true)]
+async fn keys_serve_no_longer_than_their_time_where_the_renewal_fails() {
+    let world = World::with(|builder| builder.cache_ttl(Duration::from_secs(100))).await;
+    let sealed = world.keys.seal(&world.a, &context(), b"text").await.unwrap();
+    open(&world.keys, &world.a, &sealed).await.unwrap();
+    world.clock.advance(Duration::from_secs(95));
+    world.provider.set(Mood::Silent);
+    let unwraps = world.provider.unwraps();
+    let waiting = tokio::spawn({
+        let (keys, scope, sealed) = (world.keys.clone(), world.a.clone(), sealed.clone());
+        async move { open(&keys, &scope, &sealed).await }
+    });
+    until(|| world.provider.unwraps() > unwraps).await;
+    world.clock.advance(Duration::from_secs(5));
+    assert_eq!(waiting.await.unwrap().unwrap_err().kind(), ErrorKind::Unavailable);
+}
+
 /// While the provider is asked to destroy a KEK, the data keys are gone already.
 #[tokio::test]
 async fn c29_the_keys_are_forgotten_before_the_provider_is_waited_for() {
@@ -269,7 +287,8 @@ async fn what_one_organization_does_to_its_keys_costs_no_other_its_cache() {
     let rings = &world.keys.0.rings;
     let [a, b] = [&world.a, &world.b].map(|scope| KeyAccess::Organization(scope).owner());
     // One in 256 has the same count: another world would do, and so does another owner.
-    let others = (100..).map(|id| KeyOwner::Organization(OrganizationId::from_i64(id).unwrap()));
+    let others =
+        (100..1_000).map(|id| KeyOwner::Organization(OrganizationId::from_i64(id).unwrap()));
     let shared = |one: &KeyOwner| rings.generation(one).slot() == rings.generation(&b).slot();
     let apart = std::iter::once(a).chain(others).find(|owner| !shared(owner)).unwrap();
     let ring = rings.get(&b).unwrap();
@@ -392,7 +411,7 @@ async fn a_renewal_takes_no_longer_than_one_answer() {
 }
 
 #[tokio::test]
-async fn c56_blind_indexes_are_of_keys_no_older_than_was_asked_for() {
+async fn blind_indexes_are_of_keys_no_older_than_was_asked_for() {
     let world = World::new().await;
     let index = async |keys: &Keys, epoch| keys.blind_indexes(&world.a, "e", b"ann", epoch).await;
     let before = index(&world.keys, epoch0()).await.unwrap();

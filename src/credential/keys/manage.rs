@@ -88,7 +88,7 @@ impl Keys {
         let destroy = self.0.store.destroy(access, seen, key, issuer.clock().now());
         let destroyed = self.ask(destroy).await?;
         if !destroyed {
-            forget.is_needless();
+            forget.keep();
         }
         Ok(destroyed)
     }
@@ -134,7 +134,7 @@ impl Keys {
             let before = active(&ring)?;
             let forget = self.0.rings.forget(access.owner());
             if !self.activate(access, &ring).await? {
-                forget.is_needless();
+                forget.keep();
             }
             // Whatever changed in between, there is a new key or the work begins again.
             match active(&*self.load(access).await?)? {
@@ -170,7 +170,7 @@ impl Keys {
             }
         }
         if count == 0 {
-            forget.is_needless();
+            forget.keep();
         }
         Ok(count)
     }

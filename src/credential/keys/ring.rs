@@ -204,7 +204,7 @@ impl Drop for Renewal<'_> {
 
 impl Forget<'_> {
     /// Nothing was changed: what is held may stay.
-    pub(super) fn is_needless(mut self) {
+    pub(super) fn keep(mut self) {
         self.needed = false;
     }
 }
