@@ -23,8 +23,8 @@ mod temporary;
 
 pub use credentials::{Credentials, CredentialsBuilder, OpenCredential};
 pub use keys::{
-    KeyAccess, KeyEpoch, KeySet, KeyState, KeyStore, Keys, KeysBuilder, MemoryKeyStore, Sealed,
-    StoredKey,
+    BlindIndexes, KeyAccess, KeyEpoch, KeySet, KeyState, KeyStore, Keys, KeysBuilder,
+    MemoryKeyStore, Sealed, StoredKey,
 };
 pub use legacy::{AesGcmLayout, ForeignAesGcm, LegacyFormat, Plaintext, misread};
 pub use memory::MemoryCredentialStore;
@@ -32,7 +32,7 @@ pub use record::{
     Checkpoint, CredentialId, CredentialInfo, KeyUse, NewCredential, Resealed, Snapshot,
     StoredCredential, Written,
 };
-pub use rotation::{Reseal, ResealProgress, Rewrap, RewrapProgress, RotationStatus};
+pub use rotation::{Reseal, ResealProgress, RotationStatus};
 pub use secret::Secret;
 pub use shred::{FileLedger, MemoryLedger, ShredGrade, ShredLedger};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]

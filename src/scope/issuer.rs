@@ -306,6 +306,28 @@ impl ScopeIssuer {
         self.admit(principal, organization, outcomes, asked).await
     }
 
+    /// Issues a scope whether or not the organization is active or suspended: for the care of its
+    /// keys, which must not stop while it is locked out. A halt ends it like any other.
+    ///
+    /// INVARIANT: it is given to the store of keys and to nobody else.
+    pub(crate) fn admit_caretaker(
+        &self,
+        principal: &Principal,
+        organization: &OrganizationId,
+    ) -> Result<TenantScope> {
+        let (issuer, at) = (self.0.gate.view(), self.0.clock.monotonic());
+        let sighting = Sighting { organization: View::default(), issuer, at };
+        let scope = TenantScope(Arc::new(ScopeInner {
+            // A gate of its own, which no suspension closes.
+            admission: Admission { gate: Arc::default(), sighting },
+            organization: organization.clone(),
+            principal: principal.clone(),
+            role: Role::Owner,
+            issuer: self.clone(),
+        }));
+        if issuer.is_closed() { Err(scope.refuse("everything is halted")) } else { Ok(scope) }
+    }
+
     /// What the Directory says: a role, or an objection.
     async fn membership(
         &self,

@@ -21,14 +21,15 @@ crate::tenant_table! {
 }
 
 crate::tenant_table! {
-    /// A data key, wrapped. Its row stays when it is destroyed.
+    /// A data key, wrapped. Its row stays when it is destroyed. No KEK under which a key is wrapped
+    /// loses its canary: the row refers to it.
     #[derive(Debug, Clone)]
     pub(super) struct KeyRow in organization_keys {
         key key_id: Uuid,
         slot: i16 => key_rings,
         version: i64,
         wrapped: Option<Vec<u8>>,
-        kek_id: Option<String>,
+        kek_id: Option<String> => canaries,
         kcv: Vec<u8>,
         created_at: OffsetDateTime,
         destroyed_at: Option<OffsetDateTime>,

@@ -13,6 +13,8 @@ async fn every_store_keeps_the_contract() {
     for kind in KINDS {
         let w = World::new(kind).await;
         conformance::credential_store(&*w.store, &w.a, &w.b).await.unwrap();
+        let w = World::new(kind).await;
+        conformance::key_store(&*w.store, &w.a, &w.b, &authority()).await.unwrap();
     }
 }
 

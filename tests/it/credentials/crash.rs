@@ -97,9 +97,6 @@ impl CredentialStore for Stepping {
     async fn checkpoint(&self, scope: &TenantScope) -> Result<Option<Checkpoint>> {
         self.after("checkpoint", self.store.checkpoint(scope)).await
     }
-    async fn organizations(&self, authority: &CrossTenantAuthority) -> Result<Vec<OrganizationId>> {
-        self.after("organizations", self.store.organizations(authority)).await
-    }
 }
 
 #[async_trait]
@@ -142,8 +139,14 @@ impl KeyStore for Stepping {
     async fn add_canary(&self, canary: &StoredKey) -> Result<()> {
         self.store.add_canary(canary).await
     }
-    async fn remove_canary(&self, kek: &KekId) -> Result<()> {
-        self.store.remove_canary(kek).await
+    async fn remove_canary(&self, kek: &KekId, authority: &CrossTenantAuthority) -> Result<bool> {
+        self.store.remove_canary(kek, authority).await
+    }
+    async fn in_use(&self, kek: &KekId, authority: &CrossTenantAuthority) -> Result<u64> {
+        self.store.in_use(kek, authority).await
+    }
+    async fn organizations(&self, authority: &CrossTenantAuthority) -> Result<Vec<OrganizationId>> {
+        self.store.organizations(authority).await
     }
 }
 

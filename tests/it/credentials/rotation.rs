@@ -4,12 +4,22 @@ use std::sync::Arc;
 
 use tenantry::ErrorKind;
 use tenantry::credential::{Credentials, KeyEpoch, KeyState, KeyUse};
-use tenantry::crypto::KeyId;
+use tenantry::crypto::{KekId, KeyId, SealContext, SecretKind};
 
 use super::world::*;
 
 fn count(uses: &[KeyUse], key: KeyId) -> u64 {
     uses.iter().filter(|each| each.key == Some(key)).map(|each| each.count).sum()
+}
+
+/// The KEK before and the KEK after.
+fn keks() -> [KekId; 2] {
+    ["2026-01", "2026-06"].map(|key| KekId::new("local", key).unwrap())
+}
+
+fn client_secret() -> SealContext<'static> {
+    let (kind, record) = (SecretKind::Credential, uuid::Uuid::nil());
+    SealContext::new(kind, record, "shopify", "client_secret", 1).unwrap()
 }
 
 #[tokio::test]
@@ -172,27 +182,18 @@ async fn a_kek_is_replaced_without_touching_what_is_sealed() {
         let both = build(next_keyring());
         both.keys().check().await.unwrap();
         let authority = authority();
-        let status = both.kek_status(&authority).await.unwrap();
-        let old = status[0].0.clone();
-        assert_eq!((status.len(), status[0].1), (1, 2));
-        refused(both.retire_kek(&old, &authority).await, ErrorKind::Conflict);
+        let keys = both.keys();
+        let [old, new] = keks();
+        assert_eq!(keys.kek_in_use(&old, &authority).await.unwrap(), 2);
+        refused(keys.retire_kek(&old, &authority).await, ErrorKind::Conflict);
 
-        let mut rewrap = both.rewrap_all(&authority).await.unwrap();
-        let first = rewrap.step().await.unwrap().unwrap();
-        assert_eq!((first.organizations, first.rewrapped, first.left), (1, 1, 1));
-        drop(rewrap);
-        refused(both.retire_kek(&old, &authority).await, ErrorKind::Conflict);
-        // Begun again, it passes over what is done.
-        let mut rewrap = both.rewrap_all(&authority).await.unwrap();
-        let mut last = None;
-        while let Some(progress) = rewrap.step().await.unwrap() {
-            last = Some(progress);
-        }
-        let last = last.unwrap();
-        assert_eq!((last.organizations, last.rewrapped, last.failed.len()), (2, 1, 0));
-        let new = both.kek_status(&authority).await.unwrap()[0].0.clone();
-        refused(both.retire_kek(&new, &authority).await, ErrorKind::Conflict);
-        both.retire_kek(&old, &authority).await.unwrap();
+        assert_eq!(keys.rewrap_across(organization(0xA), &authority).await.unwrap(), 1);
+        refused(keys.retire_kek(&old, &authority).await, ErrorKind::Conflict);
+        // What is done is passed over.
+        let report = keys.rewrap_all(&authority).await.unwrap();
+        assert_eq!((report.rewrapped, report.failed.len()), (1, 0));
+        refused(keys.retire_kek(&new, &authority).await, ErrorKind::Conflict);
+        keys.retire_kek(&old, &authority).await.unwrap();
 
         let after = build(last_keyring());
         after.keys().check().await.unwrap();
@@ -203,13 +204,45 @@ async fn a_kek_is_replaced_without_touching_what_is_sealed() {
 }
 
 #[tokio::test]
+async fn c26_a_kek_of_a_suspended_organization_or_of_the_platform_is_not_retired() {
+    for kind in KINDS {
+        let w = World::new(kind).await;
+        let (authority, [old, new]) = (authority(), keks());
+        let ours = w.put(&w.a, "A").await.id;
+        let context = client_secret();
+        let start = KeyEpoch::default();
+        let keys = w.credentials.keys();
+        let sealed = keys.seal_platform(&context, b"platform", start, &authority).await.unwrap();
+        w.issuer.suspend(&organization(0xA));
+
+        let build =
+            |keyring| Credentials::builder(&w.issuer, keyring, Arc::clone(&w.store)).build();
+        let both = build(next_keyring());
+        both.keys().check().await.unwrap();
+        assert_eq!(both.keys().kek_in_use(&old, &authority).await.unwrap(), 2);
+        refused(both.keys().retire_kek(&old, &authority).await, ErrorKind::Conflict);
+        assert_eq!(both.keys().rewrap_across(organization(0xA), &authority).await.unwrap(), 1);
+        refused(both.keys().retire_kek(&old, &authority).await, ErrorKind::Conflict);
+        assert_eq!(both.keys().rewrap_platform(&authority).await.unwrap(), 1);
+        both.keys().retire_kek(&old, &authority).await.unwrap();
+        assert_eq!(both.keys().kek_in_use(&new, &authority).await.unwrap(), 2);
+
+        w.issuer.resume(&organization(0xA));
+        let after = build(last_keyring());
+        after.keys().check().await.unwrap();
+        let a = w.issuer.enter(&ann(), organization(0xA)).await.unwrap();
+        assert_eq!(token(&after.open(&a, ours, "look").await.unwrap()), "A");
+        let keys = after.keys();
+        let opened =
+            keys.open_platform(&context, sealed.as_bytes(), sealed.epoch(), &authority).await;
+        assert!(opened.unwrap().ct_eq(b"platform"));
+    }
+}
+
+#[tokio::test]
 async fn the_platforms_keys_are_kept_beside_the_organizations() {
-    use tenantry::crypto::{SealContext, SecretKind};
     let w = World::new(Kind::Sql).await;
-    let authority = authority();
-    let context =
-        SealContext::new(SecretKind::Credential, uuid::Uuid::nil(), "shopify", "client_secret", 1);
-    let context = context.unwrap();
+    let (authority, context) = (authority(), client_secret());
     let keys = w.credentials.keys();
     let sealed =
         keys.seal_platform(&context, b"platform", KeyEpoch::default(), &authority).await.unwrap();

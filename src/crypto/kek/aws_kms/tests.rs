@@ -74,7 +74,7 @@ async fn create_key(client: &Client) -> String {
 }
 
 fn contexts() -> (WrapContext, WrapContext) {
-    let key = KeyId::random();
+    let key = KeyId::random().unwrap();
     let of = |name| {
         let organization = OrganizationId::from_text(name).unwrap();
         WrapContext::data_key(KeyOwner::Organization(organization), key)

@@ -230,7 +230,7 @@ impl Double {
 }
 
 fn contexts() -> (WrapContext, WrapContext) {
-    let key = KeyId::random();
+    let key = KeyId::random().unwrap();
     let of = |name| {
         let organization = OrganizationId::from_text(name).unwrap();
         WrapContext::data_key(KeyOwner::Organization(organization), key)
