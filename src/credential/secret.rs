@@ -29,7 +29,7 @@ use crate::error::{Error, Result};
 ///     .with("access_token", "example-access-token")
 ///     .with("refresh_token", "example-refresh-token");
 /// assert!(secret.get("access_token").is_some_and(|token| token.ct_eq("example-access-token")));
-/// assert_eq!(format!("{secret:?}"), r#"Secret { "access_token", "refresh_token" }"#);
+/// assert_eq!(format!("{secret:?}"), r#"Secret {"access_token", "refresh_token"}"#);
 /// ```
 #[derive(Default)]
 pub struct Secret {

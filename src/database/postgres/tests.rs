@@ -10,7 +10,8 @@ use std::time::Duration;
 use futures_util::TryStreamExt as _;
 use sqlx::{Executor as _, Row as _};
 
-use super::PostgresStore;
+use super::names::SharedNames;
+use super::{PostgresStore, Session};
 use crate::database::Database;
 use crate::database::store::{Purpose, Store};
 use crate::error::{ErrorKind, Result};
@@ -210,6 +211,30 @@ async fn l12_a_connection_that_is_given_back_has_no_organization() {
         }
         assert_eq!(unscoped(&world.db).await, nothing(), "{work}");
     }
+}
+
+/// The guard by itself, on a pool without the hook: what was begun and not answered is never lent
+/// again.
+#[tokio::test]
+async fn l14_a_connection_whose_begin_was_dropped_is_closed() {
+    let world = world().await;
+    let url = world.database.url(APPLICATION);
+    let pool = sqlx::postgres::PgPoolOptions::new()
+        .max_connections(1)
+        .test_before_acquire(false)
+        .connect(&url)
+        .await
+        .unwrap();
+    let sql = store(&world.db).begin_sql(Some(world.a.organization()), Purpose::Read).unwrap();
+    let backend = "SELECT pg_backend_pid()::text";
+    let mut session = Session::new(pool.acquire().await.unwrap(), true, SharedNames::default());
+    let row = session.connection().fetch_one(sqlx::raw_sql(backend)).await.unwrap();
+    let before: String = row.get(0);
+    assert!(polled(1, session.begin(sql)).await.is_none(), "the answer takes a round trip");
+    drop(session);
+    let mut next = pool.acquire().await.unwrap();
+    let row = next.fetch_one(sqlx::raw_sql(backend)).await.unwrap();
+    assert_ne!(row.get::<String, _>(0), before);
 }
 
 /// What sessions prevent, staged: the hook is a wall of its own.

@@ -140,7 +140,7 @@ async fn a_scope_that_ended_reaches_no_credential() {
     for kind in KINDS {
         let w = World::new(kind).await;
         let id = w.put(&w.a, "token").await.id;
-        w.issuer.suspend(&organization(0xA));
+        w.issuer.suspend(organization(0xA));
         let c = &w.credentials;
         refused(c.open(&w.a, id, "look").await, ErrorKind::Denied);
         refused(c.list(&w.a).await, ErrorKind::Denied);

@@ -453,19 +453,31 @@ async fn cross_tenant_work_runs_under_its_own_role() -> Result<()> {
 }
 
 #[tokio::test]
-async fn without_a_cross_tenant_role_such_work_is_unconfigured() {
+async fn without_the_other_roles_their_work_is_unconfigured() {
+    use tenantry::Database;
+
+    let bare = super::cluster::Cluster::shared().database().await;
     let (issuer, a, _) = super::world::scopes().await;
-    let database = super::cluster::Cluster::shared().database().await;
-    let db = tenantry::Database::builder()
-        .issuer(&issuer)
-        .allow_cross_tenant()
-        .connect(&database.url(super::cluster::APPLICATION), super::world::schema())
-        .await
-        .unwrap();
+    let url = bare.url(super::cluster::APPLICATION);
+    let db = Database::builder().issuer(&issuer).connect(&url, super::world::schema());
+    let db = db.await.unwrap();
     assert_eq!(db.create_tables().await.unwrap_err().kind(), ErrorKind::Unconfigured);
     let absent = Order::select(&a).fetch_all(&db).await.unwrap_err();
     assert_eq!(absent.kind(), ErrorKind::Unconfigured);
+
+    let world = world().await.filled(1).await;
+    let url = world.database.url(super::cluster::APPLICATION);
+    let db = Database::builder()
+        .issuer(&world.issuer)
+        .allow_cross_tenant()
+        .connect(&url, super::world::schema())
+        .await
+        .unwrap();
+    assert_eq!(Order::select(&world.a).count(&db).await.unwrap(), 1);
     let authority = cross_tenant_authority("nightly report", Principal::job("report"));
+    let error = Order::select_across(&authority).fetch_all(&db).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unconfigured);
+    assert!(error.to_string().contains("cross_tenant_url"), "{error}");
     let error = Genre::insert_global(&authority, Genre { id: 1, name: "x".into() });
     assert_eq!(error.execute(&db).await.unwrap_err().kind(), ErrorKind::Unconfigured);
 }

@@ -9,7 +9,7 @@ async fn add(
     db: &Database,
 ) -> Result<u64> {
     let _ = (scope, authority);
-    Genre::insert(scope, genre).execute(db).await
+    Genre::insert_many(scope, [genre]).execute(db).await
 }
 
 fn main() {}

@@ -9,7 +9,7 @@ async fn add(
     db: &Database,
 ) -> Result<u64> {
     let _ = (scope, authority);
-    Genre::insert_global(authority, genre).execute(db).await
+    Genre::insert_many_global(authority, [genre]).execute(db).await
 }
 
 fn main() {}
