@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use tenantry::credential::{NewCredential, Plaintext};
+use tenantry::credential::{Credentials, NewCredential, Plaintext};
 use tracing::field::{Field, Visit};
 
 use super::world::*;
-use crate::leaks::fixture::confess;
+use crate::leaks::fixture::{again, confess};
 
+const TRACED: &str = "TENANTRY_TEST_TRACED";
 const PLANTED: &str = "planted-9c1d-4f6e-token";
 
 fn forms(secret: &[u8]) -> Vec<String> {
@@ -40,21 +41,26 @@ fn clean(text: &str) {
 }
 
 fn clean_files(path: &Path) {
-    for entry in std::fs::read_dir(path).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            clean_files(&path);
-            continue;
-        }
-        let bytes = std::fs::read(&path).unwrap();
+    in_files(path, &mut |path, text| {
         for form in forms(PLANTED.as_bytes()) {
-            let found = bytes.windows(form.len()).any(|window| window == form.as_bytes());
-            assert!(!found, "{form} in {}", path.display());
+            assert!(!text.contains(&form), "{form} in {}", path.display());
+        }
+    });
+}
+
+/// Every file, as text: every form of a secret is ASCII, and bytes around it change nothing.
+fn in_files(path: &Path, visit: &mut impl FnMut(&Path, &str)) {
+    for entry in std::fs::read_dir(path).unwrap() {
+        let (path, kind) = entry.map(|entry| (entry.path(), entry.file_type().unwrap())).unwrap();
+        if kind.is_dir() {
+            in_files(&path, visit);
+        } else if kind.is_file() {
+            visit(&path, &String::from_utf8_lossy(&std::fs::read(&path).unwrap()));
         }
     }
 }
 
-/// Everything that is traced in this thread, as text.
+/// Everything that is traced, at every level, as text.
 #[derive(Clone, Default)]
 struct Traced(Arc<Mutex<String>>);
 
@@ -84,20 +90,19 @@ impl tracing::Subscriber for Traced {
     fn exit(&self, _: &tracing::span::Id) {}
 }
 
-#[tokio::test]
-async fn c39_a_planted_secret_is_nowhere_but_where_it_was_asked_for() {
-    let traced = Traced::default();
-    let _guard = tracing::subscriber::set_default(traced.clone());
-    let w = World::new(Kind::Sql).await;
+/// Whatever can be done with a credential, and whatever goes wrong with one.
+async fn everything(w: &World) {
     let c = &w.credentials;
     let id = w.put(&w.a, PLANTED).await.id;
-    let imported =
-        c.import(&w.a, NewCredential::new("x"), PLANTED.as_bytes(), &Plaintext::new("t")).await;
+    let format = Plaintext::new("t");
+    let imported = c.import(&w.a, NewCredential::new("x"), PLANTED.as_bytes(), &format).await;
+    let imported = imported.unwrap();
     let opened = c.open(&w.a, id, "look").await.unwrap();
     clean(&format!("{opened:?} {opened:#?} {imported:?} {c:?} {:?}", w.store));
-    clean(&format!("{:?} {:?}", secret(PLANTED), Plaintext::new("t")));
+    clean(&format!("{:?} {format:?}", secret(PLANTED)));
     clean(&serde_json::to_string(&c.export(&w.a).await.unwrap()).unwrap());
     clean(&format!("{:?}", c.list(&w.a).await.unwrap()));
+    c.replace(&w.a, id, 1, &secret(&format!("{PLANTED} 2"))).await.unwrap();
     let stored = w.store.get(&w.a, id).await.unwrap();
     clean(&format!("{stored:?} {:?}", stored.value.as_ref().unwrap().sealed));
 
@@ -110,19 +115,116 @@ async fn c39_a_planted_secret_is_nowhere_but_where_it_was_asked_for() {
     for error in &errors {
         clean(&confess(error));
     }
+    let old = c.rotation_status(&w.a).await.unwrap().keys[0].0;
     c.rotate(&w.a).await.unwrap();
     let mut reseal = c.reseal(&w.a);
     while let Some(progress) = reseal.step().await.unwrap() {
         clean(&format!("{progress:?} {reseal:?}"));
     }
+    c.retire(&w.a, old).await.unwrap();
     clean(&format!("{:?}", c.rotation_status(&w.a).await.unwrap()));
-    run_raw(&w.path, "UPDATE sealed_credentials SET version = 9").await.unwrap();
+    let next = Credentials::builder(&w.issuer, next_keyring(), Arc::clone(&w.store)).build();
+    next.keys().check().await.unwrap();
+    clean(&format!("{:?}", next.keys().rewrap_all(&authority()).await.unwrap()));
+    let opened = next.open(&w.a, id, "look").await.unwrap();
+    assert_eq!(token(&opened), format!("{PLANTED} 2"));
+    c.delete(&w.a, imported.id).await.unwrap();
+}
+
+/// The end of it, in errors of what does not open and of what is no more.
+async fn ending(w: &World) {
+    let (c, id) = (&w.credentials, w.credentials.export(&w.a).await.unwrap()[0].id);
+    if w.kind != Kind::Memory {
+        w.kept.run("UPDATE sealed_credentials SET version = 9").await;
+        clean(&confess(&c.open(&w.a, id, "look").await.map(drop).unwrap_err()));
+    }
+    c.shred(&w.a).await.unwrap();
     clean(&confess(&c.open(&w.a, id, "look").await.map(drop).unwrap_err()));
     w.issuer.flush_audit().await.unwrap();
     clean(&format!("{:?}", w.sink.events_across(&authority()).await.unwrap()));
+}
+
+/// A process of its own, for what is traced in any of its threads: does nothing unless it is started
+/// as such.
+#[tokio::test]
+async fn a_process_that_is_traced() {
+    let Ok(kind) = std::env::var(TRACED) else { return };
+    let traced = Traced::default();
+    tracing::subscriber::set_global_default(traced.clone()).unwrap();
+    let kind = KINDS.iter().find(|each| format!("{each:?}") == kind).unwrap();
+    let w = World::new(*kind).await;
+    everything(&w).await;
+    ending(&w).await;
+    let control = || {
+        let _span = tracing::trace_span!("control", spanned = "spanned control").entered();
+        tracing::trace!(evented = "evented control");
+    };
+    std::thread::spawn(control).join().unwrap();
+    let traced = traced.0.lock().unwrap();
+    assert!(traced.contains("spanned control") && traced.contains("evented control"));
+    clean(&traced);
+    println!("searched {} bytes of traces", traced.len());
+}
+
+#[test]
+fn c39_nothing_of_a_secret_is_traced_printed_or_left_in_the_temporary_directory() {
+    for kind in KINDS {
+        let dir = tempfile::tempdir().unwrap();
+        let output = again(module_path!(), "a_process_that_is_traced")
+            .env(TRACED, format!("{kind:?}"))
+            .env("TMPDIR", dir.path())
+            .output()
+            .unwrap();
+        let [out, err] =
+            [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        assert!(output.status.success() && out.contains("searched "), "{kind:?} {out} {err}");
+        clean(&out);
+        clean(&err);
+        clean_files(dir.path());
+    }
+}
+
+#[tokio::test]
+async fn c39_a_planted_secret_is_nowhere_but_where_it_was_asked_for() {
+    let w = World::new(Kind::Sqlite).await;
+    everything(&w).await;
     assert!(w.dir.path().join("credentials.db-wal").exists());
+    let mut found = false;
+    in_files(w.dir.path(), &mut |_, text| found |= text.contains("main shop"));
+    assert!(found, "the search looks where the label is");
+    ending(&w).await;
     clean_files(w.dir.path());
-    clean(&traced.0.lock().unwrap());
+}
+
+/// Every statement is logged with the values that are bound to it.
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn c39_neither_the_log_nor_the_files_of_postgresql_have_a_planted_secret() {
+    use crate::postgres::cluster::Cluster;
+    static LOGGED: std::sync::LazyLock<Cluster> = std::sync::LazyLock::new(|| {
+        Cluster::start(&[
+            "log_statement = all",
+            "log_parameter_max_length = -1",
+            "log_parameter_max_length_on_error = -1",
+            "log_error_verbosity = verbose",
+        ])
+    });
+    let kept = Kept::Postgres(LOGGED.database().await);
+    let dir = tempfile::tempdir().unwrap();
+    let w = World::within(Kind::Postgres, kept, dir, |builder| builder).await;
+    everything(&w).await;
+    let sealed = w.kept.sealed(w.credentials.export(&w.a).await.unwrap()[0].id).await;
+    ending(&w).await;
+    LOGGED.control("stop");
+    clean_files(LOGGED.directory());
+    // The search looks where the sealed value is, and reads what lies in the tables.
+    let log = std::fs::read_to_string(LOGGED.directory().join("log")).unwrap();
+    assert!(log.contains(&hex::encode(&sealed)));
+    let mut found = false;
+    in_files(&LOGGED.directory().join("data/base"), &mut |_, text| {
+        found |= text.contains("main shop")
+    });
+    assert!(found);
 }
 
 /// The search finds what is there.

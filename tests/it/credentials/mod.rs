@@ -6,6 +6,7 @@ mod crash;
 mod example;
 mod hostile;
 mod leaks;
+mod raw;
 mod rotation;
 mod shred;
 pub(crate) mod world;
