@@ -1,6 +1,7 @@
 //! Sealed credentials in memory.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -123,7 +124,8 @@ impl CredentialStore for MemoryCredentialStore {
         limit: u32,
     ) -> Result<Snapshot<Vec<(CredentialId, Result<StoredCredential>)>>> {
         self.read(scope, |rows| {
-            let rest = rows.credentials.iter().filter(|(id, _)| after.is_none_or(|at| **id > at));
+            let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+            let rest = rows.credentials.range((from, Bound::Unbounded));
             rest.take(limit as usize).map(|(id, stored)| (*id, Ok(stored.clone()))).collect()
         })
         .await

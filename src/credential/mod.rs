@@ -4,8 +4,11 @@
 pub mod conformance;
 mod credentials;
 #[cfg(all(unix, feature = "files"))]
-#[cfg_attr(not(test), expect(dead_code, reason = "the store of files stands on it"))]
 mod directory;
+#[cfg(all(unix, feature = "files"))]
+mod files;
+#[cfg(any(feature = "postgres", feature = "sqlite", all(unix, feature = "files")))]
+mod key_form;
 mod keys;
 mod legacy;
 mod memory;
@@ -22,6 +25,8 @@ mod store;
 mod temporary;
 
 pub use credentials::{Credentials, CredentialsBuilder, OpenCredential};
+#[cfg(all(unix, feature = "files"))]
+pub use files::FileCredentialStore;
 pub use keys::{
     BlindIndexes, KeyAccess, KeyEpoch, KeySet, KeyState, KeyStore, Keys, KeysBuilder,
     MemoryKeyStore, Sealed, StoredKey,

@@ -1,16 +1,15 @@
 //! The platform's own keys, in one row, and which KEKs they may be wrapped under.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::SqlCredentialStore;
-use super::tables::{CanaryRow, PlatformRow, SLOT, check_value, misshapen, number, platform_keys};
+use super::tables::{CanaryRow, PlatformRow, SLOT, number, platform_keys};
 use crate::ambient::{CrossTenantAuthority, read_global};
-use crate::credential::{KeyEpoch, KeySet, KeyState, StoredKey};
-use crate::crypto::{KekId, KeyId, WrappedKey};
+use crate::credential::key_form::{KeyForm, misshapen};
+use crate::credential::{KeyEpoch, KeySet};
+use crate::crypto::{KekId, KeyId};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The platform's keys, as they stood at one moment.
@@ -33,21 +32,8 @@ pub(super) struct Closing {
 struct Set {
     #[serde(with = "time::serde::rfc3339::option")]
     shredded_at: Option<OffsetDateTime>,
-    keys: Vec<Key>,
+    keys: Vec<KeyForm>,
     closed: Vec<Closing>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Key {
-    id: Uuid,
-    version: u32,
-    active: bool,
-    wrapped: Option<(String, String)>,
-    kcv: String,
-    #[serde(with = "time::serde::rfc3339")]
-    created_at: OffsetDateTime,
-    #[serde(with = "time::serde::rfc3339::option")]
-    destroyed_at: Option<OffsetDateTime>,
 }
 
 impl SqlCredentialStore {
@@ -161,48 +147,15 @@ impl Platform {
 
 fn decode(row: &PlatformRow) -> Result<Platform> {
     let set: Set = serde_json::from_slice(&row.keys).map_err(|_| misshapen())?;
-    let keys = set.keys.into_iter().map(Key::into_stored).collect::<Result<Vec<_>>>()?;
+    let keys = set.keys.into_iter().map(KeyForm::into_stored).collect::<Result<Vec<_>>>()?;
     let epoch = KeyEpoch::new(number(row.epoch)?);
     Ok(Platform { set: KeySet::new(epoch, set.shredded_at, keys), closed: set.closed })
 }
 
 fn encode(Platform { set, closed }: Platform) -> Result<Vec<u8>> {
-    let keys = set.keys.iter().map(Key::of).collect();
+    let keys = set.keys.iter().map(KeyForm::of).collect();
     let set = Set { shredded_at: set.shredded_at, keys, closed };
     serde_json::to_vec(&set).map_err(|_| misshapen())
-}
-
-impl Key {
-    fn of(key: &StoredKey) -> Self {
-        let wrapped = key.wrapped.as_ref();
-        Self {
-            id: *key.id.as_uuid(),
-            version: key.version,
-            active: key.state == KeyState::Active,
-            wrapped: wrapped.map(|wrapped| {
-                (wrapped.kek().as_str().to_owned(), STANDARD.encode(wrapped.as_bytes()))
-            }),
-            kcv: hex::encode(key.check.as_bytes()),
-            created_at: key.created_at,
-            destroyed_at: key.destroyed_at,
-        }
-    }
-
-    fn into_stored(self) -> Result<StoredKey> {
-        let unwrap = |(kek, bytes): (String, String)| {
-            let bytes = STANDARD.decode(bytes).map_err(|_| misshapen())?;
-            WrappedKey::new(KekId::parse(&kek)?, bytes)
-        };
-        let wrapped = self.wrapped.map(unwrap).transpose()?;
-        let state = if self.active { KeyState::Active } else { KeyState::DecryptOnly };
-        let check = check_value(&hex::decode(&self.kcv).map_err(|_| misshapen())?)?;
-        let id = KeyId::from_uuid(self.id);
-        let key = StoredKey::new(id, self.version, state, wrapped, check, self.created_at);
-        Ok(match self.destroyed_at {
-            Some(at) => key.destroyed(at),
-            None => key,
-        })
-    }
 }
 
 pub(super) fn too_fast() -> Error {

@@ -134,7 +134,7 @@ async fn everything(w: &World) {
 /// The end of it, in errors of what does not open and of what is no more.
 async fn ending(w: &World) {
     let (c, id) = (&w.credentials, w.credentials.export(&w.a).await.unwrap()[0].id);
-    if w.kind != Kind::Memory {
+    if SQL.contains(&w.kind) {
         w.kept.run("UPDATE sealed_credentials SET version = 9").await;
         clean(&confess(&c.open(&w.a, id, "look").await.map(drop).unwrap_err()));
     }
@@ -186,12 +186,22 @@ fn c39_nothing_of_a_secret_is_traced_printed_or_left_in_the_temporary_directory(
 
 #[tokio::test]
 async fn c39_a_planted_secret_is_nowhere_but_where_it_was_asked_for() {
-    let w = World::new(Kind::Sqlite).await;
+    for &kind in KINDS {
+        nowhere_beside(World::new(kind).await).await;
+    }
+}
+
+/// Looks through whatever lies in the world's directory.
+async fn nowhere_beside(w: World) {
     everything(&w).await;
-    assert!(w.dir.path().join("credentials.db-wal").exists());
+    let files = std::fs::read_dir(w.dir.path()).unwrap().count();
+    assert_eq!(files > 0, w.kind.is_kept_in_files(), "{:?}", w.kind);
+    if w.kind == Kind::Sqlite {
+        assert!(w.dir.path().join("credentials.db-wal").exists());
+    }
     let mut found = false;
     in_files(w.dir.path(), &mut |_, text| found |= text.contains("main shop"));
-    assert!(found, "the search looks where the label is");
+    assert_eq!(found, w.kind.is_kept_in_files(), "the search looks where the label is");
     ending(&w).await;
     clean_files(w.dir.path());
 }

@@ -5,8 +5,12 @@ mod contract;
 mod crash;
 mod example;
 mod hostile;
+#[cfg(all(unix, feature = "files"))]
+mod hostile_files;
 mod leaks;
+mod model;
 mod raw;
 mod rotation;
 mod shred;
+mod two_world;
 pub(crate) mod world;

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 use tenantry::credential::CredentialId;
 
-use super::world::*;
 use crate::leaks::fixture::{raw, run_raw, url};
 #[cfg(feature = "postgres")]
 use crate::postgres::cluster::{APPLICATION, TestDatabase};
@@ -17,6 +16,8 @@ pub(crate) enum Kept {
     Sqlite(PathBuf),
     #[cfg(feature = "postgres")]
     Postgres(TestDatabase<'static>),
+    #[cfg(all(unix, feature = "files"))]
+    Files(PathBuf),
 }
 
 impl Kept {
@@ -27,13 +28,14 @@ impl Kept {
             Self::Sqlite(path) => url(path),
             #[cfg(feature = "postgres")]
             Self::Postgres(database) => database.url(APPLICATION),
+            #[cfg(all(unix, feature = "files"))]
+            Self::Files(path) => path.to_str().unwrap().to_owned(),
         }
     }
 
     /// Statements of an administrator whom nothing restrains.
     pub(crate) async fn run(&self, sql: &str) {
         match self {
-            Self::Memory => unreachable!("no SQL reaches memory"),
             Self::Sqlite(path) => run_raw(path, sql).await.unwrap(),
             #[cfg(feature = "postgres")]
             Self::Postgres(database) => {
@@ -42,6 +44,7 @@ impl Kept {
                 sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
                 connection.close().await.unwrap();
             }
+            _ => unreachable!("no SQL reaches it"),
         }
     }
 
@@ -68,7 +71,6 @@ impl Kept {
         let sql = format!("SELECT sealed FROM sealed_credentials WHERE id = {}", self.id(id));
         let sql = AssertSqlSafe(sql);
         match self {
-            Self::Memory => unreachable!("no SQL reaches memory"),
             Self::Sqlite(path) => {
                 let mut connection = raw(path).await;
                 let row = sqlx::query(sql).fetch_one(&mut connection).await.unwrap();
@@ -82,6 +84,7 @@ impl Kept {
                 connection.close().await.unwrap();
                 row.get(0)
             }
+            _ => unreachable!("no SQL reaches it"),
         }
     }
 

@@ -14,10 +14,9 @@ use tenantry::table::Schema;
 use tenantry::{Database, ErrorKind, Result, TenantScope};
 
 pub(crate) use super::raw::Kept;
-use crate::leaks::fixture::url;
 pub(crate) use crate::leaks::fixture::{ann, authority, organization};
 #[cfg(feature = "postgres")]
-use crate::postgres::cluster::{APPLICATION, CROSS_TENANT, Cluster, OWNER, TestDatabase};
+use crate::postgres::cluster::{APPLICATION, CROSS_TENANT, Cluster, OWNER};
 
 pub(crate) struct World {
     pub(crate) credentials: Credentials,
@@ -37,6 +36,8 @@ pub(crate) enum Kind {
     Sqlite,
     #[cfg(feature = "postgres")]
     Postgres,
+    #[cfg(all(unix, feature = "files"))]
+    Files,
 }
 
 /// Every store.
@@ -45,6 +46,8 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind::Sqlite,
     #[cfg(feature = "postgres")]
     Kind::Postgres,
+    #[cfg(all(unix, feature = "files"))]
+    Kind::Files,
 ];
 
 /// The stores that a database administrator can write around the crate.
@@ -53,6 +56,18 @@ pub(crate) const SQL: &[Kind] = &[
     #[cfg(feature = "postgres")]
     Kind::Postgres,
 ];
+
+impl Kind {
+    /// Whether it lies in the directory of its world.
+    pub(crate) fn is_kept_in_files(self) -> bool {
+        match self {
+            Self::Memory => false,
+            #[cfg(feature = "postgres")]
+            Self::Postgres => false,
+            _ => true,
+        }
+    }
+}
 
 /// The KEK that every process of a test has.
 pub(crate) fn keyring() -> LocalKeyring {
@@ -113,6 +128,8 @@ pub(crate) async fn open(
         Kind::Sqlite => open_sql(issuer, place).await,
         #[cfg(feature = "postgres")]
         Kind::Postgres => open_sql(issuer, place).await,
+        #[cfg(all(unix, feature = "files"))]
+        Kind::Files => Arc::new(tenantry::credential::FileCredentialStore::open(place).unwrap()),
     }
 }
 
@@ -131,6 +148,8 @@ impl World {
             Kind::Sqlite => Kept::Sqlite(dir.path().join("credentials.db")),
             #[cfg(feature = "postgres")]
             Kind::Postgres => Kept::Postgres(Cluster::shared().database().await),
+            #[cfg(all(unix, feature = "files"))]
+            Kind::Files => Kept::Files(dir.path().join("credentials")),
         };
         Self::within(kind, kept, dir, settings).await
     }
