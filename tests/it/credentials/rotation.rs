@@ -213,7 +213,7 @@ async fn c26_a_kek_of_a_suspended_organization_or_of_the_platform_is_not_retired
         let start = KeyEpoch::default();
         let keys = w.credentials.keys();
         let sealed = keys.seal_platform(&context, b"platform", start, &authority).await.unwrap();
-        w.issuer.suspend(&organization(0xA));
+        w.issuer.suspend(organization(0xA));
 
         let build =
             |keyring| Credentials::builder(&w.issuer, keyring, Arc::clone(&w.store)).build();
@@ -227,7 +227,7 @@ async fn c26_a_kek_of_a_suspended_organization_or_of_the_platform_is_not_retired
         both.keys().retire_kek(&old, &authority).await.unwrap();
         assert_eq!(both.keys().kek_in_use(&new, &authority).await.unwrap(), 2);
 
-        w.issuer.resume(&organization(0xA));
+        w.issuer.resume(organization(0xA));
         let after = build(last_keyring());
         after.keys().check().await.unwrap();
         let a = w.issuer.enter(&ann(), organization(0xA)).await.unwrap();
