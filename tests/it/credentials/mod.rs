@@ -7,5 +7,6 @@ mod example;
 mod hostile;
 mod leaks;
 mod rotation;
+mod search;
 mod shred;
 pub(crate) mod world;
