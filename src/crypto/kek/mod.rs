@@ -358,6 +358,7 @@ impl WrapPurpose {
     }
 }
 
-#[cfg(all(test, any(feature = "aws-kms", feature = "vault-transit")))]
+#[cfg(test)]
+#[cfg(any(feature = "aws-kms", feature = "vault-transit"))]
 #[path = "../../../tests/it/credentials/search.rs"]
 mod search;

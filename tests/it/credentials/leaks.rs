@@ -36,8 +36,7 @@ fn clean_files(path: &Path) {
 
 #[tokio::test]
 async fn c39_a_planted_secret_is_nowhere_but_where_it_was_asked_for() {
-    let traced = Traced::default();
-    let _guard = tracing::subscriber::set_default(traced.clone());
+    let (traced, _guard) = Traced::listen();
     let w = World::new(Kind::Sql).await;
     let c = &w.credentials;
     let id = w.put(&w.a, PLANTED).await.id;

@@ -1,9 +1,10 @@
 //! How a planted secret is looked for. The unit tests of the key providers use this file too.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use tracing::dispatcher::{DefaultGuard, Dispatch, set_default};
 use tracing::field::{Field, Visit};
 
 /// How a secret may stand in a text.
@@ -32,6 +33,17 @@ pub(crate) fn forms(secret: &[u8]) -> Vec<String> {
 pub(crate) struct Traced(Arc<Mutex<String>>);
 
 impl Traced {
+    /// Takes down everything until the guard is dropped.
+    pub(crate) fn listen() -> (Self, DefaultGuard) {
+        // Where there is one subscriber alone, whichever thread first comes by an event decides for
+        // all whether it is wanted, and most threads have none.
+        static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Traced::default()));
+        LazyLock::force(&SECOND);
+        let traced = Self::default();
+        let guard = set_default(&Dispatch::new(traced.clone()));
+        (traced, guard)
+    }
+
     pub(crate) fn text(&self) -> String {
         self.0.lock().unwrap().clone()
     }

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use aws_sdk_kms::config::retry::RetryConfig;
-use aws_sdk_kms::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_kms::config::{BehaviorVersion, Credentials, Region, StalledStreamProtectionConfig};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Response};
@@ -325,10 +325,13 @@ async fn a_service_that_is_down_slow_or_strange_gives_typed_errors_without_secre
 /// The SDK traces its requests, and what it answers.
 #[tokio::test]
 async fn c39_a_data_key_on_its_way_is_in_no_trace() {
-    let traced = Traced::default();
-    let _guard = tracing::subscriber::set_default(traced.clone());
+    let (traced, _guard) = Traced::listen();
     let (double, endpoint) = double().await;
-    let provider = AwsKms::new(client(&endpoint), ARN).unwrap().also_unwrap(OTHER).unwrap();
+    // Where it is on, this protection happens to hide the body of a request too.
+    let config = client(&endpoint).config().to_builder();
+    let config = config.stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+    let client = Client::from_conf(config.build());
+    let provider = AwsKms::new(client.clone(), ARN).unwrap().also_unwrap(OTHER).unwrap();
     let (a, _) = contexts();
     let key = DataKey::random().unwrap();
     let blob = BASE64.encode(b"wrapped");
@@ -340,7 +343,7 @@ async fn c39_a_data_key_on_its_way_is_in_no_trace() {
     assert!(provider.unwrap(&a, &wrapped).await.unwrap().ct_eq(&key));
     // Also where it fails: a request that is sent again, an answer that is not understood.
     let again = RetryConfig::standard().with_initial_backoff(Duration::from_millis(1));
-    let config = client(&endpoint).config().to_builder().retry_config(again).build();
+    let config = client.config().to_builder().retry_config(again).build();
     let patient = AwsKms::new(Client::from_conf(config), ARN).unwrap();
     double.seen.lock().unwrap().clear();
     double.reply(400, &json!({ "__type": "ThrottlingException", "message": "slower" }));

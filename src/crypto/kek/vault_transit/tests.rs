@@ -368,8 +368,7 @@ async fn c38_an_engine_that_is_down_slow_wrong_or_strange_gives_typed_errors_wit
 
 #[tokio::test]
 async fn c39_a_data_key_on_its_way_is_in_no_trace() {
-    let traced = Traced::default();
-    let _guard = tracing::subscriber::set_default(traced.clone());
+    let (traced, _guard) = Traced::listen();
     let double = double().await;
     let (a, _) = contexts();
     let key = DataKey::random().unwrap();
