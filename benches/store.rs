@@ -3,6 +3,8 @@
 //! ```text
 //! cargo bench --bench store                   ratios of reads, rows a second of re-sealing
 //! cargo bench --bench store -- --memory ROWS  how the process grows over a re-sealing of that many
+//! cargo bench --bench store -- --count N      opens N credentials in memory, and measures nothing:
+//!                                             for valgrind
 //! ```
 //!
 //! There is no criterion here, for the reason that stands in `seal.rs`. Ways take turns in one thread,
@@ -161,10 +163,14 @@ fn encoded() -> Vec<u8> {
 fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let arguments: Vec<String> = std::env::args().collect();
-    let memory = arguments.iter().position(|argument| argument == "--memory");
-    match memory.and_then(|at| arguments.get(at + 1)?.parse().ok()) {
-        Some(rows) => runtime.block_on(growth(rows)),
-        None => runtime.block_on(speed()),
+    let number = |name| {
+        let at = arguments.iter().position(|argument| argument == name)?;
+        arguments.get(at + 1)?.parse::<usize>().ok()
+    };
+    match (number("--memory"), number("--count")) {
+        (Some(rows), _) => runtime.block_on(growth(rows)),
+        (None, Some(times)) => runtime.block_on(opened(times)),
+        (None, None) => runtime.block_on(speed()),
     }
 }
 
@@ -246,11 +252,25 @@ async fn reads() {
     );
 }
 
-async fn resealing_in_memory() {
-    const MANY: usize = 100_000;
+async fn in_memory() -> (Credentials, TenantScope) {
     let (issuer, scope) = issuer().await;
     let provider = LocalKeyring::random().unwrap();
     let credentials = Credentials::builder(&issuer, provider, MemoryCredentialStore::new()).build();
+    (credentials, scope)
+}
+
+async fn opened(times: usize) {
+    let (credentials, scope) = in_memory().await;
+    let new = NewCredential::new("shopify");
+    let id = credentials.put(&scope, new, &secret()).await.unwrap().id;
+    for _ in 0..times {
+        black_box(credentials.open(&scope, id, "bench").await.unwrap());
+    }
+}
+
+async fn resealing_in_memory() {
+    const MANY: usize = 100_000;
+    let (credentials, scope) = in_memory().await;
     for _ in 0..MANY {
         credentials.put(&scope, NewCredential::new("shopify"), &secret()).await.unwrap();
     }

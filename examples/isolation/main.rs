@@ -15,13 +15,14 @@
 //! The exit status is 0 if nothing crossed, and 1 otherwise. `tables.rs` shows how tables are
 //! declared, `chinook.rs` how they are filled, and `attacks.rs` most forms of query.
 
+mod answer;
 mod attacks;
 mod chinook;
 mod tables;
 
 use std::process::ExitCode;
 
-use attacks::Attack;
+use answer::Attack;
 use chinook::{Books, Fallible, Tenant, Totals, World};
 
 #[tokio::main]

@@ -1,5 +1,7 @@
 //! The claims of `examples/isolation`, one assertion each.
 
+#[path = "../../examples/isolation/answer.rs"]
+mod answer;
 #[path = "../../examples/isolation/attacks.rs"]
 mod attacks;
 #[path = "../../examples/isolation/chinook.rs"]

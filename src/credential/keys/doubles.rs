@@ -25,6 +25,8 @@ pub(super) enum Mood {
     Down,
     /// It never answers.
     Silent,
+    /// It answers shortly before nobody waits any more.
+    Slow,
     /// It answers with another key than it was asked for.
     Wrong,
 }
@@ -81,6 +83,10 @@ impl Provider {
             Mood::Wrong => Ok(true),
             Mood::Down => Err(Error::outage("the key service is down", "connection refused")),
             Mood::Silent => std::future::pending().await,
+            Mood::Slow => {
+                tokio::time::sleep(Settings::DEFAULT.patience - Duration::from_secs(1)).await;
+                Ok(false)
+            }
         }
     }
 }

@@ -400,6 +400,26 @@ async fn a_provider_that_is_down_slow_or_wrong_is_a_typed_error_and_nothing_is_c
     assert_eq!(open(&world.elsewhere(), &world.a, &sealed).await.unwrap(), b"text");
 }
 
+/// Its canary was well when it was tried.
+#[tokio::test]
+async fn a_provider_that_went_wrong_since_it_was_tried_makes_no_key() {
+    let world = World::new().await;
+    let sealed = world.keys.seal(&world.a, &context(), b"text").await.unwrap();
+    world.provider.set(Mood::Wrong);
+    for error in [
+        world.keys.seal(&world.b, &context(), b"text").await.map(drop).unwrap_err(),
+        world.keys.rotate(&world.a).await.map(drop).unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert_eq!(error.to_string(), "the key provider does not unwrap what it wrapped");
+    }
+    let [a, b] = [&world.a, &world.b].map(KeyAccess::Organization);
+    assert_eq!(world.store.load(a).await.unwrap().keys.len(), 1);
+    assert_eq!(world.store.load(b).await.unwrap().keys.len(), 0);
+    world.provider.set(Mood::Well);
+    assert_eq!(open(&world.keys, &world.a, &sealed).await.unwrap(), b"text");
+}
+
 /// A key that does not come keeps its own organization waiting, and no other.
 #[tokio::test(start_paused = true)]
 async fn an_organization_whose_key_is_slow_keeps_no_other_out() {

@@ -15,8 +15,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_kms::Client;
+use aws_sdk_kms::config::interceptors::BeforeTransmitInterceptorContextMut;
+use aws_sdk_kms::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kms::primitives::Blob;
+use aws_smithy_types::body::SdkBody;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
@@ -44,7 +47,8 @@ use crate::id::OrganizationId;
 ///
 /// A stored [`KekId`] that names a key which was not configured is refused, because whoever can
 /// write the database could name a key of their own account. An answer that names another key is
-/// refused too. Data keys pass through buffers of the SDK that are not wiped.
+/// refused too. Data keys pass through buffers of the SDK that are not wiped. What the SDK traces holds
+/// none, at any level; an interceptor or an HTTP client of the application's own sees the request.
 ///
 /// # Examples
 ///
@@ -171,6 +175,8 @@ impl KeyProvider for AwsKms {
             .key_id(self.active.key())
             .set_encryption_context(Some(pairs(context)))
             .plaintext(Blob::new(key.expose_secret().as_slice()))
+            .customize()
+            .interceptor(Untraced)
             .send();
         let refused = || outage("KMS refused to wrap a key");
         let answer = self.send(request, &self.active, refused).await?;
@@ -230,6 +236,29 @@ impl fmt::Debug for AwsKms {
             .field("others", &self.others)
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
+    }
+}
+
+/// Takes the body of a request out of the sight of `Debug`, by which the SDK traces what it sends:
+/// that of `Encrypt` holds a data key. What the SDK traces of answers is redacted by itself.
+#[derive(Debug)]
+struct Untraced;
+
+impl Intercept for Untraced {
+    fn name(&self) -> &'static str {
+        "tenantry/untraced"
+    }
+
+    fn modify_before_transmit(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> std::result::Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let body = context.request_mut().body_mut();
+        let plain = std::mem::replace(body, SdkBody::taken());
+        *body = plain.map_preserve_contents(SdkBody::from_body_1_x);
+        Ok(())
     }
 }
 

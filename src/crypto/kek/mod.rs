@@ -357,3 +357,8 @@ impl WrapPurpose {
         }
     }
 }
+
+#[cfg(test)]
+#[cfg(any(feature = "aws-kms", feature = "vault-transit"))]
+#[path = "../../../tests/it/credentials/search.rs"]
+mod search;

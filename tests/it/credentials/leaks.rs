@@ -1,37 +1,18 @@
 //! A planted secret is looked for wherever it has no business.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::STANDARD;
 use tenantry::credential::{Credentials, NewCredential, Plaintext};
-use tracing::field::{Field, Visit};
 
+use super::search::{Traced, forms};
 use super::world::*;
 use crate::leaks::fixture::{again, confess};
 
 const TRACED: &str = "TENANTRY_TEST_TRACED";
 const PLANTED: &str = "planted-9c1d-4f6e-token";
-
-fn forms(secret: &[u8]) -> Vec<String> {
-    let decimal: Vec<_> = secret.iter().map(u8::to_string).collect();
-    // Inside a longer text, base64 begins at one of three offsets.
-    let shifted = (0..3).map(|skip| {
-        let text = STANDARD.encode(&secret[skip..]);
-        text[..text.len() - 4].to_owned()
-    });
-    let mut forms = vec![
-        String::from_utf8_lossy(secret).into_owned(),
-        hex::encode(secret),
-        hex::encode_upper(secret),
-        URL_SAFE_NO_PAD.encode(secret),
-        decimal.join(", "),
-        decimal.join(","),
-    ];
-    forms.extend(shifted);
-    forms
-}
 
 #[track_caller]
 fn clean(text: &str) {
@@ -58,36 +39,6 @@ fn in_files(path: &Path, visit: &mut impl FnMut(&Path, &str)) {
             visit(&path, &String::from_utf8_lossy(&std::fs::read(&path).unwrap()));
         }
     }
-}
-
-/// Everything that is traced, at every level, as text.
-#[derive(Clone, Default)]
-struct Traced(Arc<Mutex<String>>);
-
-impl Visit for Traced {
-    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        use std::fmt::Write as _;
-        let _ = writeln!(self.0.lock().unwrap(), "{field}={value:?}");
-    }
-}
-
-impl tracing::Subscriber for Traced {
-    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
-        true
-    }
-    fn new_span(&self, span: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        span.record(&mut self.clone());
-        tracing::span::Id::from_u64(1)
-    }
-    fn record(&self, _: &tracing::span::Id, values: &tracing::span::Record<'_>) {
-        values.record(&mut self.clone());
-    }
-    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-    fn event(&self, event: &tracing::Event<'_>) {
-        event.record(&mut self.clone());
-    }
-    fn enter(&self, _: &tracing::span::Id) {}
-    fn exit(&self, _: &tracing::span::Id) {}
 }
 
 /// Whatever can be done with a credential, and whatever goes wrong with one.
@@ -160,7 +111,7 @@ async fn a_process_that_is_traced() {
         tracing::trace!(evented = "evented control");
     };
     std::thread::spawn(control).join().unwrap();
-    let traced = traced.0.lock().unwrap();
+    let traced = traced.text();
     assert!(traced.contains("spanned control") && traced.contains("evented control"));
     clean(&traced);
     println!("searched {} bytes of traces", traced.len());

@@ -11,6 +11,7 @@ mod leaks;
 mod model;
 mod raw;
 mod rotation;
+mod search;
 mod shred;
 mod two_world;
 pub(crate) mod world;

@@ -263,3 +263,41 @@ async fn the_platforms_keys_are_kept_beside_the_organizations() {
         refused(ours, ErrorKind::Corrupt);
     }
 }
+
+/// Whoever writes holds the row of the epoch until the commit: a rotation that came between would
+/// count the value under no key.
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn c26_on_postgresql_no_key_changes_while_a_sealed_value_is_written() {
+    use sqlx::{Connection as _, Executor as _};
+    let w = Arc::new(World::new(Kind::Postgres).await);
+    w.put(&w.a, "first").await;
+    let Kept::Postgres(database) = &w.kept else { panic!("on PostgreSQL") };
+    // The write stops before its row is there.
+    w.kept
+        .run(
+            "CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS
+             $$ BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NEW; END $$;
+             CREATE TRIGGER stop BEFORE INSERT ON sealed_credentials
+             FOR EACH ROW EXECUTE FUNCTION stop()",
+        )
+        .await;
+    let mut gate = database.superuser().await;
+    gate.execute("SELECT pg_advisory_lock(7)").await.unwrap();
+    let writer = tokio::spawn({
+        let w = Arc::clone(&w);
+        async move { w.put(&w.a, "second").await }
+    });
+    let mut looker = database.superuser().await;
+    let waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+    while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut looker).await.unwrap() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let row = "SELECT 1 FROM organization_key_rings FOR UPDATE NOWAIT";
+    let refused = looker.execute(row).await.unwrap_err();
+    let code = refused.as_database_error().and_then(|error| error.code()).unwrap().into_owned();
+    assert_eq!(code, "55P03", "lock_not_available");
+    gate.close().await.unwrap();
+    writer.await.unwrap();
+    looker.execute(row).await.unwrap();
+}

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use aws_sdk_kms::config::retry::RetryConfig;
-use aws_sdk_kms::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_kms::config::{BehaviorVersion, Credentials, Region, StalledStreamProtectionConfig};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Response};
@@ -14,6 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
+use super::super::search::{Traced, forms};
 use super::*;
 use crate::crypto::{KeyId, KeyOwner, conformance};
 use crate::error::ErrorKind;
@@ -319,6 +320,45 @@ async fn a_service_that_is_down_slow_or_strange_gives_typed_errors_without_secre
     silent(&refused(down.wrap(&a, &key).await, ErrorKind::Unavailable), &key);
     let shown = format!("{down:?} {provider:?}");
     assert!(!shown.contains(SECRET) && !shown.contains("127.0.0.1"), "{shown}");
+}
+
+/// The SDK traces its requests, and what it answers.
+#[tokio::test]
+async fn c39_a_data_key_on_its_way_is_in_no_trace() {
+    let (traced, _guard) = Traced::listen();
+    let (double, endpoint) = double().await;
+    // Where it is on, this protection happens to hide the body of a request too.
+    let config = client(&endpoint).config().to_builder();
+    let config = config.stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+    let client = Client::from_conf(config.build());
+    let provider = AwsKms::new(client.clone(), ARN).unwrap().also_unwrap(OTHER).unwrap();
+    let (a, _) = contexts();
+    let key = DataKey::random().unwrap();
+    let blob = BASE64.encode(b"wrapped");
+    double.reply(200, &json!({ "KeyId": ARN, "SourceKeyId": OTHER, "CiphertextBlob": blob }));
+    let wrapped = provider.wrap(&a, &key).await.unwrap();
+    provider.rewrap(&a, &stored(OTHER)).await.unwrap().unwrap();
+    let plaintext = BASE64.encode(key.expose_secret());
+    double.reply(200, &json!({ "KeyId": ARN, "Plaintext": plaintext }));
+    assert!(provider.unwrap(&a, &wrapped).await.unwrap().ct_eq(&key));
+    // Also where it fails: a request that is sent again, an answer that is not understood.
+    let again = RetryConfig::standard().with_initial_backoff(Duration::from_millis(1));
+    let config = client.config().to_builder().retry_config(again).build();
+    let patient = AwsKms::new(Client::from_conf(config), ARN).unwrap();
+    double.seen.lock().unwrap().clear();
+    double.reply(400, &json!({ "__type": "ThrottlingException", "message": "slower" }));
+    refused(patient.wrap(&a, &key).await, ErrorKind::Unavailable);
+    assert_eq!(double.seen.lock().unwrap().len(), 3);
+    *double.reply.lock().unwrap() = Reply::Text(200, format!("{{\"Plaintext\": {plaintext}"));
+    refused(provider.unwrap(&a, &wrapped).await, ErrorKind::Unavailable);
+
+    let text = traced.text();
+    assert!(text.contains("transmitting request"), "the SDK traces otherwise now");
+    for secret in [&key.expose_secret()[..], SECRET.as_bytes()] {
+        for form in forms(secret) {
+            assert!(!text.contains(&form), "{form}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use hkdf::Hkdf;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
+use super::super::search::{Traced, forms};
 use super::*;
 use crate::crypto::{KeyId, KeyOwner, conformance};
 use crate::error::ErrorKind;
@@ -363,6 +364,26 @@ async fn c38_an_engine_that_is_down_slow_wrong_or_strange_gives_typed_errors_wit
     let down = VaultTransit::builder(nobody, "tenantry", token(TOKEN)).build().unwrap();
     silent(&refused(down.unwrap(&a, &wrapped).await, ErrorKind::Unavailable), &key);
     refused(down.active().await, ErrorKind::Unavailable);
+}
+
+#[tokio::test]
+async fn c39_a_data_key_on_its_way_is_in_no_trace() {
+    let (traced, _guard) = Traced::listen();
+    let double = double().await;
+    let (a, _) = contexts();
+    let key = DataKey::random().unwrap();
+    let wrapped = double.provider.wrap(&a, &key).await.unwrap();
+    assert!(double.provider.unwrap(&a, &wrapped).await.unwrap().ct_eq(&key));
+    double.set(|engine| engine.mood = Mood::Strange);
+    refused(double.provider.unwrap(&a, &wrapped).await, ErrorKind::Corrupt);
+
+    let text = traced.text();
+    assert!(text.contains("pooling idle connection"), "the client traces otherwise now");
+    for secret in [&key.expose_secret()[..], TOKEN.as_bytes()] {
+        for form in forms(secret) {
+            assert!(!text.contains(&form), "{form}");
+        }
+    }
 }
 
 #[tokio::test]
