@@ -239,8 +239,9 @@ impl Reseal<'_> {
             return Ok(None);
         }
         let text = self.credentials.unseal(&self.scope, &stored, read).await?;
-        Secret::decode(&text)?;
-        let sealed = self.credentials.seal(&self.scope, &stored.info, &text, epoch).await?;
+        let text = text.expose_secret();
+        Secret::decode(text)?;
+        let sealed = self.credentials.seal(&self.scope, &stored.info, text, epoch).await?;
         let (id, from, key): (CredentialId, _, _) = (stored.info.id, stored.sealed, sealed.key());
         Ok(Some(Resealed { id, from, to: sealed.into_bytes(), key }))
     }

@@ -112,7 +112,9 @@ async fn a_process_that_is_traced() {
     };
     std::thread::spawn(control).join().unwrap();
     let traced = traced.text();
-    assert!(traced.contains("spanned control") && traced.contains("evented control"));
+    for control in ["spanned control", "evented control", "CredentialOpened", "KeysShredded"] {
+        assert!(traced.contains(control), "{control} in {traced}");
+    }
     clean(&traced);
     println!("searched {} bytes of traces", traced.len());
 }
@@ -138,7 +140,9 @@ fn c39_nothing_of_a_secret_is_traced_printed_or_left_in_the_temporary_directory(
 #[tokio::test]
 async fn c39_a_planted_secret_is_nowhere_but_where_it_was_asked_for() {
     for &kind in KINDS {
+        let (traced, _guard) = Traced::listen();
         nowhere_beside(World::new(kind).await).await;
+        clean(&traced.text());
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use tempfile::TempDir;
-use tenantry::audit::MemorySink;
+use tenantry::audit::{AuditEvent, AuditSink, MemorySink, TracingSink};
 use tenantry::credential::{
     CredentialInfo, CredentialStore, Credentials, CredentialsBuilder, MemoryCredentialStore,
     NewCredential, OpenCredential, Secret, SqlCredentialStore,
@@ -94,12 +95,24 @@ fn keyset(json: &str) -> LocalKeyring {
     LocalKeyring::from_json(&SecretBytes::new(json.as_bytes().to_vec())).unwrap()
 }
 
+/// What is recorded is traced too, as it is where nothing else is set.
+#[derive(Debug)]
+struct Heard(MemorySink);
+
+#[async_trait]
+impl AuditSink for Heard {
+    async fn record(&self, event: &AuditEvent) -> Result<()> {
+        TracingSink::default().record(event).await?;
+        self.0.record(event).await
+    }
+}
+
 pub(crate) fn people(sink: &MemorySink) -> ScopeIssuer {
     let directory = MemoryDirectory::new();
     for number in [0xA, 0xB] {
         directory.add_member(&organization(number), &ann(), Role::Owner);
     }
-    ScopeIssuer::builder(directory).audit(sink.clone()).build()
+    ScopeIssuer::builder(directory).audit(Heard(sink.clone())).build()
 }
 
 /// A store in the database at a URL: on PostgreSQL as the application's role.
