@@ -116,28 +116,33 @@ impl CredentialDirectory {
         write(&dir, &file_name(id), &bytes)
     }
 
-    /// The organization's credentials in the order of their ids. One that cannot be read is its
-    /// error, and does not keep the others from being listed.
+    /// The organization's credentials in the order of their ids, each read when it is asked for.
+    /// One that cannot be read is its error, and does not keep the others from being listed.
     ///
     /// # Errors
     ///
     /// `Unavailable` and `Unconfigured` where the directory cannot be read.
-    pub(crate) fn list(&self, scope: &TenantScope) -> Result<Vec<(Uuid, Result<Record>)>> {
-        let Some(dir) = self.organization(scope, false)? else { return Ok(Vec::new()) };
+    pub(crate) fn list(
+        &self,
+        scope: &TenantScope,
+    ) -> Result<impl Iterator<Item = (Uuid, Result<Record>)>> {
+        let dir = self.organization(scope, false)?;
         let mut found = Vec::new();
-        for entry in dir.entries().map_err(|error| failed("listed", error))? {
-            let name = entry.map_err(|error| failed("listed", error))?.file_name();
-            if let Some(id) = name.to_str().and_then(id_of) {
-                found.push(id);
+        if let Some(dir) = &dir {
+            for entry in dir.entries().map_err(|error| failed("listed", error))? {
+                let name = entry.map_err(|error| failed("listed", error))?.file_name();
+                found.extend(name.to_str().and_then(id_of));
             }
         }
         found.sort_unstable();
-        let read = |id| match read(&dir, scope, id) {
-            // Deleted since.
-            Err(error) if error.kind() == crate::ErrorKind::NotFound => None,
-            record => Some((id, record)),
-        };
-        Ok(found.into_iter().filter_map(read).collect())
+        Ok(found.into_iter().filter_map(move |id| {
+            let dir = dir.as_ref()?;
+            match scope.check().and_then(|()| read(dir, scope, id)) {
+                // Deleted since.
+                Err(error) if error.kind() == crate::ErrorKind::NotFound => None,
+                record => Some((id, record)),
+            }
+        }))
     }
 
     /// Removes a credential, also one that cannot be read.
@@ -149,10 +154,7 @@ impl CredentialDirectory {
         let dir = self.organization(scope, false)?.ok_or_else(missing)?;
         let _lock = self.lock(&dir)?;
         match dir.remove_file(file_name(id)) {
-            Ok(()) => {
-                step::reached("removed");
-                private::sync(&dir).map_err(|error| failed("synced", error))
-            }
+            Ok(()) => settle(&dir, "removed"),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(missing()),
             Err(error) => Err(failed("removed", error)),
         }
@@ -203,10 +205,12 @@ impl CredentialDirectory {
 /// Makes a private directory that may be there already.
 fn ensure_dir(parent: &Dir, name: &str) -> io::Result<()> {
     match private::create_dir(parent, name) {
-        Ok(()) => private::sync(parent),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error),
+        Ok(()) => {}
+        // Whoever made it may not have synced it yet.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error),
     }
+    private::sync(parent)
 }
 
 fn read(dir: &Dir, scope: &TenantScope, id: Uuid) -> Result<Record> {
@@ -231,19 +235,29 @@ fn write(dir: &Dir, name: &str, bytes: &[u8]) -> Result<()> {
     let unfinished = format!("{}{UNFINISHED}", Uuid::new_v4().simple());
     let written = (|| {
         let mut file = private::create_file(dir, &unfinished)?;
-        step::reached("created");
+        step::reached("created")?;
         file.write_all(bytes)?;
-        step::reached("written");
+        step::reached("written")?;
         file.sync_all()?;
-        step::reached("synced");
-        dir.rename(&unfinished, dir, name)?;
-        step::reached("renamed");
-        private::sync(dir)
+        step::reached("synced")?;
+        dir.rename(&unfinished, dir, name)
     })();
     written.map_err(|error| {
-        // It is gone where the renaming went well.
         let _ = dir.remove_file(&unfinished);
         failed("written", error)
+    })?;
+    settle(dir, "renamed")
+}
+
+/// Makes what was done outlast a power failure. It stands already, and so its failure is none to be
+/// answered by doing it again.
+fn settle(dir: &Dir, done: &str) -> Result<()> {
+    step::reached(done).and_then(|()| private::sync(dir)).map_err(|error| {
+        Error::unavailable(
+            "a credential was changed, and whether that outlasts a power failure is not known: \
+             read it before trying again",
+        )
+        .with_source(error)
     })
 }
 
@@ -266,10 +280,12 @@ const FINISHED: &str = ".credential";
 const UNFINISHED: &str = ".new";
 const BETWEEN_TRIES: Duration = Duration::from_millis(5);
 
-/// Where the tests stop a process to kill it.
+/// Where the tests stop a process to kill it, or let it fail.
 mod step {
     #[cfg(not(test))]
-    pub(super) fn reached(_: &str) {}
+    pub(super) fn reached(_: &str) -> std::io::Result<()> {
+        Ok(())
+    }
 
     #[cfg(test)]
     pub(super) use super::tests::reached;
