@@ -279,8 +279,7 @@ impl Turn {
         if !self.remove(&file_name(id))? {
             return Err(missing());
         }
-        step::reached("removed");
-        private::sync(&self.shelf.dir).map_err(|error| failed("synced", error))
+        settle(&self.shelf.dir, "removed")
     }
 
     /// Writes down what is said of the owner as a whole.
@@ -315,7 +314,7 @@ impl Turn {
     /// As for [`put`](Self::put).
     pub(crate) fn change(&self, changes: &Changes) -> Result<()> {
         self.set_sheet(JOURNAL, &sheet::journal(changes)?)?;
-        step::reached("journaled");
+        step::reached("journaled").map_err(unsure)?;
         self.make(changes)
     }
 
@@ -326,12 +325,11 @@ impl Turn {
                 Some(bytes) => self.write_unsynced(name, bytes)?,
                 None => drop(self.remove(name)?),
             }
-            step::reached("made");
+            step::reached("made").map_err(unsure)?;
         }
-        private::sync(&self.shelf.dir).map_err(|error| failed("synced", error))?;
+        private::sync(&self.shelf.dir).map_err(unsure)?;
         self.remove(&sheet::file_name(JOURNAL))?;
-        step::reached("cleared");
-        private::sync(&self.shelf.dir).map_err(|error| failed("synced", error))
+        settle(&self.shelf.dir, "cleared")
     }
 
     /// Removes what killed writers left unfinished, and completes what they had decided.
@@ -348,7 +346,7 @@ impl Turn {
     /// Puts bytes in the place of a name as one step.
     fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
         self.write_unsynced(name, bytes)?;
-        private::sync(&self.shelf.dir).map_err(|error| failed("synced", error))
+        settle(&self.shelf.dir, "renamed")
     }
 
     /// The same, which a power failure may undo until the directory is synced.
@@ -357,14 +355,12 @@ impl Turn {
             (&self.shelf.dir, format!("{}{UNFINISHED}", Uuid::new_v4().simple()));
         let written = (|| {
             let mut file = private::create_file(dir, &unfinished)?;
-            step::reached("created");
+            step::reached("created")?;
             file.write_all(bytes)?;
-            step::reached("written");
+            step::reached("written")?;
             file.sync_all()?;
-            step::reached("synced");
-            dir.rename(&unfinished, dir, name)?;
-            step::reached("renamed");
-            Ok(())
+            step::reached("synced")?;
+            dir.rename(&unfinished, dir, name)
         })();
         written.map_err(|error| {
             let _ = dir.remove_file(&unfinished);
@@ -399,6 +395,20 @@ fn names(dir: &Dir) -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// Makes what was done outlast a power failure. It stands already, and so its failure is none to be
+/// answered by doing it again.
+fn settle(dir: &Dir, done: &str) -> Result<()> {
+    step::reached(done).and_then(|()| private::sync(dir)).map_err(unsure)
+}
+
+fn unsure(error: io::Error) -> Error {
+    Error::unavailable(
+        "a credential was changed, and whether that outlasts a power failure is not known: \
+         read it before trying again",
+    )
+    .with_source(error)
+}
+
 /// The one error for a credential that is missing and for one of another organization.
 fn missing() -> Error {
     Error::not_found("no such credential")
@@ -421,10 +431,12 @@ const FINISHED: &str = ".credential";
 const UNFINISHED: &str = ".new";
 const BETWEEN_TRIES: Duration = Duration::from_millis(5);
 
-/// Where the tests stop a process to kill it.
+/// Where the tests stop a process to kill it, or let it fail.
 mod step {
     #[cfg(not(test))]
-    pub(super) fn reached(_: &str) {}
+    pub(super) fn reached(_: &str) -> std::io::Result<()> {
+        Ok(())
+    }
 
     #[cfg(test)]
     pub(super) use super::tests::reached;

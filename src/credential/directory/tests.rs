@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -80,10 +81,14 @@ impl CredentialDirectory {
         self.writer(scope, false)?.delete(id)
     }
 
-    fn list(&self, scope: &TenantScope) -> Result<Vec<(Uuid, Result<Record>)>> {
+    fn list(
+        &self,
+        scope: &TenantScope,
+    ) -> Result<impl Iterator<Item = (Uuid, Result<Record>)> + use<>> {
         let turn = self.turn(&Owner::Organization(scope.clone()), false)?;
-        let Some(turn) = turn else { return Ok(Vec::new()) };
-        Ok(turn.ids()?.into_iter().map(|id| (id, turn.shelf().read(id))).collect())
+        let ids = turn.as_ref().map_or(Ok(Vec::new()), Turn::ids)?;
+        let read = move |id| Some((id, turn.as_ref()?.shelf().read(id)));
+        Ok(ids.into_iter().filter_map(read).collect::<Vec<_>>().into_iter())
     }
 
     fn writer(&self, scope: &TenantScope, create: bool) -> Result<Turn> {
@@ -113,18 +118,18 @@ fn refused<T: std::fmt::Debug>(result: Result<T>, kind: ErrorKind) -> String {
 async fn organizations_with_the_same_ids_keep_credentials_of_their_own() {
     let two = two().await;
     let store = two.open();
-    assert!(store.list(&two.a).unwrap().is_empty());
+    assert_eq!(store.list(&two.a).unwrap().count(), 0);
     store.put(&two.a, ID, &record(1, "a")).unwrap();
     store.put(&two.b, ID, &record(1, "b")).unwrap();
     store.put(&two.b, Uuid::from_u128(1), &record(1, "other")).unwrap();
     assert_eq!(store.read(&two.a, ID).unwrap(), record(1, "a"));
     assert_eq!(store.read(&two.b, ID).unwrap(), record(1, "b"));
     let listed: Vec<_> =
-        store.list(&two.b).unwrap().into_iter().map(|(id, record)| (id, record.unwrap())).collect();
+        store.list(&two.b).unwrap().map(|(id, record)| (id, record.unwrap())).collect();
     assert_eq!(listed, [(Uuid::from_u128(1), record(1, "other")), (ID, record(1, "b"))]);
     store.replace(&two.a, ID, 1, &record(2, "a2")).unwrap();
     store.delete(&two.a, ID).unwrap();
-    assert!(store.list(&two.a).unwrap().is_empty());
+    assert_eq!(store.list(&two.a).unwrap().count(), 0);
     assert_eq!(store.read(&two.b, ID).unwrap(), record(1, "b"));
 }
 
@@ -175,7 +180,7 @@ async fn a_scope_that_has_ended_reaches_nothing() {
     refused(store.put(&two.a, Uuid::from_u128(2), &record(1, "a")), ErrorKind::Denied);
     refused(store.read(&two.a, ID), ErrorKind::Denied);
     refused(store.replace(&two.a, ID, 1, &record(2, "a")), ErrorKind::Denied);
-    refused(store.list(&two.a), ErrorKind::Denied);
+    refused(store.list(&two.a).map(Iterator::count), ErrorKind::Denied);
     refused(store.delete(&two.a, ID), ErrorKind::Denied);
     assert!(two.file(&two.a, ID).exists());
 }
@@ -230,7 +235,7 @@ async fn no_symbolic_link_is_followed_inside_the_directory_or_out_of_it() {
         refused(store.read(&two.a, ID), ErrorKind::Corrupt);
         refused(store.replace(&two.a, ID, 1, &record(2, "a")), ErrorKind::Corrupt);
         refused(store.put(&two.a, ID, &record(1, "a")), ErrorKind::Conflict);
-        let listed = store.list(&two.a).unwrap();
+        let listed: Vec<_> = store.list(&two.a).unwrap().collect();
         assert_eq!(listed.len(), 2);
         assert!(listed[0].1.is_ok() && listed[1].1.is_err());
         store.delete(&two.a, ID).unwrap();
@@ -281,7 +286,7 @@ async fn c24_one_damaged_credential_is_one_error_and_is_not_overwritten() {
     fs::write(two.organization(&two.a).join("note.txt"), "no credential").unwrap();
     let upper = format!("{}.credential", ID.simple().to_string().to_uppercase());
     fs::write(two.organization(&two.a).join(upper), "no credential").unwrap();
-    let listed = store.list(&two.a).unwrap();
+    let listed: Vec<_> = store.list(&two.a).unwrap().collect();
     assert_eq!(listed.len(), 100);
     for (n, (id, found)) in listed.into_iter().enumerate() {
         assert_eq!(id, Uuid::from_u128(n as u128));
@@ -319,6 +324,52 @@ async fn c34_long_credentials_are_kept_and_over_long_ones_refused() {
     refused(store.put(&two.a, ID, &long(0, 2 * 1_024 * 1_024 + 1)), ErrorKind::Invalid);
     refused(store.put(&two.a, ID, &long(64 * 1_024 + 1, 0)), ErrorKind::Invalid);
     refused(store.read(&two.a, ID), ErrorKind::NotFound);
+}
+
+/// An error before the change leaves the old state and no file; one after it does not deny it.
+#[tokio::test]
+async fn a_change_that_stands_is_not_reported_as_one_that_does_not() {
+    let two = two().await;
+    let store = two.open();
+    store.put(&two.a, ID, &record(1, "a")).unwrap();
+    for step in ["created", "written", "synced"] {
+        FAILING.set(step);
+        let text = refused(store.replace(&two.a, ID, 1, &record(2, "x")), ErrorKind::Unavailable);
+        assert_eq!(text, "a credential file or directory could not be written", "{step}");
+        assert_eq!(store.read(&two.a, ID).unwrap(), record(1, "a"));
+        assert_eq!(fs::read_dir(two.organization(&two.a)).unwrap().count(), 2, "{step}");
+    }
+    FAILING.set("renamed");
+    let text = refused(store.replace(&two.a, ID, 1, &record(2, "b")), ErrorKind::Unavailable);
+    assert!(text.contains("read it before trying again"), "{text}");
+    assert_eq!(store.read(&two.a, ID).unwrap(), record(2, "b"));
+    FAILING.set("removed");
+    let text = refused(store.delete(&two.a, ID), ErrorKind::Unavailable);
+    assert!(text.contains("read it before trying again"), "{text}");
+    refused(store.read(&two.a, ID), ErrorKind::NotFound);
+    FAILING.set("");
+}
+
+/// Only root may give a directory away; elsewhere nobody can stage this.
+#[tokio::test]
+async fn a_directory_of_another_user_is_refused() {
+    let two = two().await;
+    let store = two.open();
+    store.put(&two.a, ID, &record(1, "a")).unwrap();
+    for dir in [two.organization(&two.a), two.root()] {
+        if std::os::unix::fs::chown(&dir, Some(private::user() + 1), None).is_err() {
+            return;
+        }
+        match dir == two.root() {
+            true => {
+                let again = CredentialDirectory::open(&two.root(), PATIENCE);
+                refused(again.map(drop), ErrorKind::Unconfigured);
+            }
+            false => drop(refused(store.read(&two.a, ID), ErrorKind::Unconfigured)),
+        }
+        std::os::unix::fs::chown(&dir, Some(private::user()), None).unwrap();
+        assert_eq!(store.read(&two.a, ID).unwrap(), record(1, "a"));
+    }
 }
 
 #[tokio::test]
@@ -396,13 +447,22 @@ proptest! {
     }
 }
 
+thread_local! {
+    /// The step that fails.
+    static FAILING: Cell<&'static str> = const { Cell::new("") };
+}
+
 /// Says where it is, and stays there if it is the last place.
-pub(super) fn reached(step: &str) {
+pub(super) fn reached(step: &str) -> io::Result<()> {
     if std::env::var(STEP).is_ok_and(|last| last == step) {
         println!("reached {step}");
         loop {
             std::thread::park();
         }
+    }
+    match FAILING.get() == step {
+        true => Err(io::Error::other("the disk is gone")),
+        false => Ok(()),
     }
 }
 
@@ -520,7 +580,7 @@ async fn c32_a_writer_killed_at_any_step_leaves_the_old_credential_or_the_new() 
                 ("replace", true) => assert_eq!(found.unwrap(), record(2, "new")),
                 _ => assert_eq!(found.unwrap(), record(1, "old"), "{act} {step}"),
             }
-            let listed = store.list(&two.a).unwrap();
+            let listed: Vec<_> = store.list(&two.a).unwrap().collect();
             assert!(listed.iter().all(|(_, record)| record.is_ok()), "{act} {step}");
             // The next writer does not wait for the killed one, and clears up after it.
             let hasty = CredentialDirectory::open(&two.root(), Duration::ZERO).unwrap();

@@ -80,7 +80,7 @@ impl AwsKms {
     ///
     /// `Invalid` for anything but the ARN of a key.
     pub fn new(client: Client, key_arn: &str) -> Result<Self> {
-        Ok(Self { client, active: kek(key_arn)?, others: Vec::new(), timeout: TIMEOUT })
+        Ok(Self { client, active: kek(ID, key_arn)?, others: Vec::new(), timeout: TIMEOUT })
     }
 
     /// Also unwraps under another key: the one that was active before.
@@ -89,7 +89,21 @@ impl AwsKms {
     ///
     /// `Invalid` for anything but the ARN of a key.
     pub fn also_unwrap(mut self, key_arn: &str) -> Result<Self> {
-        self.others.push(kek(key_arn)?);
+        self.others.push(kek(self.active.provider(), key_arn)?);
+        Ok(self)
+    }
+
+    /// The same keys as a provider of another name, `aws-kms` without it: where two clients of KMS
+    /// are in use at a time, of two accounts say. What was wrapped is found by the name alone, which
+    /// is therefore the same in every process and stays.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` for a name that is not 1 to 32 characters of `a-z 0-9 -`.
+    pub fn with_id(mut self, id: &str) -> Result<Self> {
+        for kek in self.others.iter_mut().chain([&mut self.active]) {
+            *kek = KekId::new(id, kek.key())?;
+        }
         Ok(self)
     }
 
@@ -157,11 +171,11 @@ impl AwsKms {
 #[deny(clippy::missing_trait_methods)]
 impl KeyProvider for AwsKms {
     fn id(&self) -> &str {
-        ID
+        self.active.provider()
     }
 
     fn serves(&self, provider: &str) -> bool {
-        provider == ID
+        provider == self.id()
     }
 
     async fn active(&self) -> Result<KekId> {
@@ -262,14 +276,14 @@ impl Intercept for Untraced {
     }
 }
 
-fn kek(key_arn: &str) -> Result<KekId> {
+fn kek(id: &str, key_arn: &str) -> Result<KekId> {
     let parts: Vec<&str> = key_arn.split(':').collect();
     match parts[..] {
         ["arn", partition, "kms", region, account, resource]
             if ![partition, region, account].contains(&"")
                 && resource.strip_prefix("key/").is_some_and(|key| !key.is_empty()) =>
         {
-            KekId::new(ID, key_arn)
+            KekId::new(id, key_arn)
         }
         _ => Err(Error::invalid(
             "a key of KMS is named by its ARN, `arn:aws:kms:<region>:<account>:key/<id>`",

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tenantry::credential::{Credentials, NewCredential, Plaintext};
+use tenantry::database::doctor::EnvironmentCheck;
 
 use super::search::{Traced, forms};
 use super::world::*;
@@ -192,6 +193,44 @@ async fn c39_neither_the_log_nor_the_files_of_postgresql_have_a_planted_secret()
     assert!(found);
 }
 
+/// How many times a text stands in the files of a directory.
+fn occurrences(dir: &Path, text: &str) -> usize {
+    let files = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let found = |path| {
+        let bytes = std::fs::read(path).unwrap();
+        bytes.windows(text.len()).filter(|window| *window == text.as_bytes()).count()
+    };
+    files.filter(|path| path.is_file()).map(found).sum()
+}
+
+/// What the chapter tells an operator to run after texts were sealed that lay in the database.
+#[tokio::test]
+async fn c30_after_the_purge_of_the_manual_no_sealed_text_is_left_on_disk() {
+    let soon = tenantry::now() + time::Duration::days(1);
+    let format = Plaintext::new("access_token");
+    let w = World::with(Kind::Sqlite, |builder| builder.accept_legacy_until(soon, format)).await;
+    let mut ids = Vec::new();
+    for scope in [&w.a, &w.b].repeat(100) {
+        ids.push((scope, w.put(scope, "example-token").await.id));
+    }
+    let unsealed =
+        format!("UPDATE sealed_credentials SET sealed = CAST('{PLANTED}' AS BLOB), key_id = NULL");
+    w.kept.run(&unsealed).await;
+    for scope in [&w.a, &w.b] {
+        let mut reseal = w.credentials.reseal(scope);
+        while reseal.step().await.unwrap().is_some() {}
+    }
+    assert!(occurrences(w.dir.path(), PLANTED) > 0, "the store overwrites: nothing is purged here");
+    w.kept.run(PURGE).await;
+    assert_eq!(occurrences(w.dir.path(), PLANTED), 0);
+    for (scope, id) in ids {
+        assert_eq!(token(&w.credentials.open(scope, id, "look").await.unwrap()), PLANTED);
+    }
+}
+
+/// The statements of docs/credentials.md.
+const PURGE: &str = "VACUUM; PRAGMA wal_checkpoint(TRUNCATE)";
+
 /// The search finds what is there.
 #[test]
 fn the_search_finds_each_form() {
@@ -201,4 +240,37 @@ fn the_search_finds_each_form() {
     }
     let nested = STANDARD.encode(format!("12{PLANTED}34"));
     assert!(std::panic::catch_unwind(|| clean(&nested)).is_err());
+}
+
+/// Every file of the repository, but for what is built or generated.
+fn repository(dir: &Path, found: &mut Vec<std::path::PathBuf>) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if path.is_dir() && !["target", ".git", "mutants"].contains(&name.as_str()) {
+            repository(&path, found);
+        } else if path.is_file() {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn c42_no_file_of_the_repository_holds_a_credential() {
+    let mut files = Vec::new();
+    repository(Path::new(env!("CARGO_MANIFEST_DIR")), &mut files);
+    assert!(files.len() > 100, "{}", files.len());
+    // Put together here, for this file is one of them.
+    let begin = ["-----BEGIN", "PRIVATE KEY-----"].join(" ");
+    for path in files {
+        let report = EnvironmentCheck::new().file(&path).unwrap().report();
+        assert!(report.is_safe(), "{}: {report}", path.display());
+        let text = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
+        assert!(!text.contains(&begin), "a private key in {}", path.display());
+        for word in text.split(|c: char| !c.is_ascii_alphanumeric()) {
+            let named = ["AKIA", "ASIA"].iter().any(|prefix| word.starts_with(prefix));
+            let aws = named && word.len() == 20 && word.chars().all(|c| !c.is_ascii_lowercase());
+            assert!(!aws, "a key id of AWS in {}", path.display());
+        }
+    }
 }

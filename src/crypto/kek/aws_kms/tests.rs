@@ -196,7 +196,7 @@ impl Double {
 
 /// What is stored for a blob that the service gave.
 fn stored(arn: &str) -> WrappedKey {
-    wrapped_key(&kek(arn).unwrap(), Some(Blob::new(b"wrapped"))).unwrap()
+    wrapped_key(&kek(ID, arn).unwrap(), Some(Blob::new(b"wrapped"))).unwrap()
 }
 
 fn silent(error: &Error, key: &DataKey) {
@@ -373,7 +373,7 @@ async fn a_damaged_blob_is_refused_without_asking() {
         let mut variants = vec![edited, [&bytes[..], &[0]].concat()];
         variants.extend((at > 0).then(|| bytes[..at].to_vec()));
         for bytes in variants {
-            let damaged = WrappedKey::new(kek(OTHER).unwrap(), bytes).unwrap();
+            let damaged = WrappedKey::new(kek(ID, OTHER).unwrap(), bytes).unwrap();
             refused(provider.unwrap(&a, &damaged).await, ErrorKind::Corrupt);
             refused(provider.rewrap(&a, &damaged).await, ErrorKind::Corrupt);
         }
@@ -391,6 +391,34 @@ async fn a_stored_name_of_a_foreign_key_is_asked_of_nobody() {
     refused(provider.unwrap(&a, &planted).await, ErrorKind::Unconfigured);
     refused(provider.rewrap(&a, &planted).await, ErrorKind::Unconfigured);
     assert!(double.seen.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn two_providers_of_kms_have_names_of_their_own() {
+    let (double, endpoint) = double().await;
+    let provider = |id| {
+        let provider = AwsKms::new(client(&endpoint), ARN).unwrap();
+        provider.with_id(id).unwrap().also_unwrap(OTHER).unwrap()
+    };
+    let (a, _) = contexts();
+    let key = DataKey::random().unwrap();
+    double.reply(200, &json!({ "KeyId": ARN, "CiphertextBlob": BASE64.encode(b"wrapped") }));
+    let wrapped = provider("kms-1").wrap(&a, &key).await.unwrap();
+    assert_eq!(wrapped.kek().as_str(), format!("kms-1:{ARN}"));
+    assert_eq!(provider("kms-1").rewrap(&a, &wrapped).await.unwrap(), None);
+    double.seen.lock().unwrap().clear();
+    for other in [provider("kms-2"), AwsKms::new(client(&endpoint), ARN).unwrap()] {
+        refused(other.unwrap(&a, &wrapped).await, ErrorKind::Unconfigured);
+        refused(other.rewrap(&a, &wrapped).await, ErrorKind::Unconfigured);
+    }
+    assert!(double.seen.lock().unwrap().is_empty());
+    let both = crate::crypto::FallbackUnwrap::new(provider("kms-2"), provider("kms-1")).unwrap();
+    double.reply(200, &json!({ "KeyId": ARN, "Plaintext": BASE64.encode(key.expose_secret()) }));
+    assert!(both.unwrap(&a, &wrapped).await.unwrap().ct_eq(&key));
+    for id in ["", "A", "a:b", &"a".repeat(33)] {
+        let provider = AwsKms::new(client(&endpoint), ARN).unwrap();
+        refused(provider.with_id(id), ErrorKind::Invalid);
+    }
 }
 
 #[test]

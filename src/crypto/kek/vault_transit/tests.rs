@@ -387,6 +387,31 @@ async fn c39_a_data_key_on_its_way_is_in_no_trace() {
 }
 
 #[tokio::test]
+async fn a_move_from_one_engine_to_another_asks_each_for_its_own() {
+    let (old, new) = (double().await, double().await);
+    new.set(|engine| engine.versions = vec![[3; 32]]);
+    let (a, b) = contexts();
+    let key = DataKey::random().unwrap();
+    let wrapped = old.provider.wrap(&a, &key).await.unwrap();
+    let engine = Arc::clone(&new.engine);
+    let named = new.provider.with_id("vault-2").unwrap();
+    refused(named.unwrap(&a, &wrapped).await, ErrorKind::Unconfigured);
+    let both = crate::crypto::FallbackUnwrap::new(named, old.provider).unwrap();
+    assert!(both.unwrap(&a, &wrapped).await.unwrap().ct_eq(&key));
+    let moved = both.rewrap(&a, &wrapped).await.unwrap().unwrap();
+    assert_eq!(moved.kek().as_str(), "vault-2:transit/tenantry:v1");
+    assert!(both.unwrap(&a, &moved).await.unwrap().ct_eq(&key));
+    refused(both.unwrap(&b, &moved).await, ErrorKind::Corrupt);
+    engine.lock().unwrap().seen.clear();
+    both.unwrap(&a, &wrapped).await.unwrap();
+    assert!(engine.lock().unwrap().seen.is_empty(), "the old engine's key went to the new one");
+    for id in ["", "A", "a:b", &"a".repeat(33)] {
+        let provider = VaultTransit::builder("https://v.example", "k", token(TOKEN)).build();
+        refused(provider.unwrap().with_id(id), ErrorKind::Invalid);
+    }
+}
+
+#[tokio::test]
 async fn a_token_that_is_refused_is_unconfigured_until_there_is_another() {
     let double = double().await;
     let (a, _) = contexts();
