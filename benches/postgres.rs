@@ -44,7 +44,7 @@ use cluster::{APPLICATION, Cluster, OWNER, TestDatabase};
 
 tenantry::tenant_table! {
     #[derive(Debug)]
-    pub struct Order in orders {
+    pub(crate) struct Order in orders {
         key id: Uuid,
         customer_id: Uuid,
         email: String,

@@ -151,6 +151,20 @@ impl OrganizationId {
         }
     }
 
+    /// The id of which this is the [`encoded`](Self::encoded) form.
+    #[cfg(all(unix, feature = "files"))]
+    pub(crate) fn from_encoded(text: &str) -> Option<Self> {
+        let (kind, rest) = text.split_at_checked(2)?;
+        let bytes = hex::decode(rest).ok()?;
+        let id = match kind {
+            "01" => Self::from_i64(i64::from_be_bytes(bytes.try_into().ok()?)),
+            "02" => Self::from_text(str::from_utf8(&bytes).ok()?),
+            "03" => Self::from_uuid(Uuid::from_bytes(bytes.try_into().ok()?)),
+            _ => return None,
+        };
+        id.ok().filter(|id| id.encoded() == text)
+    }
+
     pub(crate) fn key(&self) -> OrganizationKey<'_> {
         match &self.0 {
             Repr::Integer(number) => OrganizationKey::Integer(*number),

@@ -38,20 +38,21 @@ async fn main() -> ExitCode {
 
 async fn run() -> tenantry::Result<bool> {
     let mut sound = true;
-    println!("{:<54} what our process got", "the administrator of the database tries to");
+    println!("what our process got, and one that started afterwards, after the administrator of");
+    println!("the database tried to\n");
     let attacks = attacks::play().await?;
     for attack in &attacks {
-        let got = match &attack.got {
+        let [running, started] = attack.got.each_ref().map(|got| match got {
             Got::Nothing(kind) => format!("nothing ({kind})"),
             Got::Own => "our token".to_owned(),
             Got::Earlier => "our token of yesterday".to_owned(),
             Got::Crossed => "SOMETHING THAT IS NOT OURS".to_owned(),
-        };
-        println!("{:<54} {got}", attack.name);
+        });
+        println!("{:<52} {running:<23} {started}", attack.name);
         sound &= !attack.crossed();
     }
     let crossed = attacks.iter().filter(|attack| attack.crossed()).count();
-    println!("\n{} attempts, {crossed} crossed\n", attacks.len());
+    println!("\n{} attacks, {crossed} crossed\n", attacks.len());
 
     let rotation = story::rotation(|line| println!("{line}")).await?;
     println!("{rotation}\n");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tenantry::credential::{Credentials, KeyState};
+use tenantry::crypto::KekId;
 use tenantry::{ErrorKind, Result};
 
 use super::world::{Keyset, World, authority, open, secret};
@@ -87,13 +88,8 @@ pub async fn rotation(mut say: impl FnMut(String)) -> Result<Rotation> {
     let both = world.process(Keyset::Both)?;
     both.keys().check().await?;
     let authority = authority();
-    let mut rewrap = both.rewrap_all(&authority).await?;
-    while let Some(progress) = rewrap.step().await? {
-        say(format!(
-            "KEK: {} keys of {} organizations wrapped anew, {} left",
-            progress.rewrapped, progress.organizations, progress.left
-        ));
-    }
+    let report = both.keys().rewrap_all(&authority).await?;
+    say(format!("KEK: {} keys wrapped anew, {} failed", report.rewrapped, report.failed.len()));
     let old = both.rotation_status(&world.ours).await?.keys;
     both.rotate(&world.ours).await?;
     let mut reseal = both.reseal(&world.ours).chunk(16);
@@ -105,9 +101,8 @@ pub async fn rotation(mut say: impl FnMut(String)) -> Result<Rotation> {
     for (key, _) in old {
         both.retire(&world.ours, key).await?;
     }
-    for (kek, _) in world.credentials.kek_status(&authority).await? {
-        say(format!("KEK in use: {kek}"));
-    }
+    both.keys().retire_kek(&KekId::new("local", "2026-01")?, &authority).await?;
+    say("the old KEK is retired".to_owned());
 
     // A process that never had the old KEK.
     let after = world.process(Keyset::New)?;

@@ -4,6 +4,7 @@
 //! Search for `cross_tenant_authority` to list all places of a program that can cross from one
 //! organization to another.
 
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod credentials;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod directory;
@@ -15,6 +16,7 @@ mod tables;
 use std::borrow::Cow;
 use std::fmt;
 
+pub use keys::RewrapReport;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) use run::{read_across, read_global, read_in};
 pub use tables::{DeleteGlobal, InsertGlobal, SelectAcross, UpdateGlobal};

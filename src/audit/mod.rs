@@ -63,8 +63,10 @@ pub enum AuditKind {
     },
     /// An organization, or the platform, seals under a new data key.
     DataKeyActivated,
-    /// A data key under which nothing is sealed any more was destroyed.
+    /// A data key is about to be destroyed, with whatever is still sealed under it.
     DataKeyRetired,
+    /// A data key was wrapped under another key-encryption key.
+    DataKeyRewrapped,
     /// Everything was halted: no scope of the issuer works any more.
     HaltedAll,
     /// A wall of isolation was found breached, and what crossed it was withheld.
@@ -180,6 +182,7 @@ impl AuditSink for TracingSink {
         match event.kind {
             AuditKind::Incident => emit!(error),
             AuditKind::CrossTenant { .. }
+            | AuditKind::DataKeyRetired
             | AuditKind::HaltedAll
             | AuditKind::KeysShredded
             | AuditKind::OrganizationSuspended

@@ -13,7 +13,7 @@ use super::secret::Secret;
 use super::shred::{Ledgered, ShredLedger};
 use super::store::CredentialStore;
 use crate::audit::AuditKind;
-use crate::crypto::{Envelope, KeyProvider};
+use crate::crypto::{Envelope, KeyProvider, SecretBytes};
 use crate::error::{Error, Result};
 use crate::scope::{ScopeIssuer, TenantScope};
 
@@ -163,7 +163,8 @@ impl Credentials {
         self.0.keys.admit(scope)?;
         let read = self.0.store.get(scope, id).await?;
         let stored = read.value.ok_or_else(missing)?;
-        let secret = Secret::decode(&self.unseal(scope, &stored, read.epoch).await?)?;
+        let text = self.unseal(scope, &stored, read.epoch).await?;
+        let secret = Secret::decode(text.expose_secret())?;
         self.note(scope, AuditKind::CredentialOpened, id, purpose);
         Ok(OpenCredential { info: stored.info, secret })
     }
@@ -303,7 +304,7 @@ impl Credentials {
         epoch: KeyEpoch,
     ) -> Result<CredentialInfo> {
         let stored = stored?;
-        Secret::decode(&self.unseal(scope, &stored, epoch).await?)?;
+        Secret::decode(self.unseal(scope, &stored, epoch).await?.expose_secret())?;
         Ok(stored.info)
     }
 
@@ -360,13 +361,14 @@ impl Credentials {
         scope: &TenantScope,
         stored: &StoredCredential,
         epoch: KeyEpoch,
-    ) -> Result<Zeroizing<Vec<u8>>> {
+    ) -> Result<SecretBytes> {
         // INVARIANT: what is not sealed is read as legacy before the date alone, and never once it
         // has been sealed: the row says which it is, and an envelope is never legacy.
         if let (None, Some(legacy)) = (stored.key, &self.0.legacy)
             && legacy.accepts(self.now())
         {
-            return legacy.format.read(scope.organization(), &stored.sealed)?.encode();
+            let secret = legacy.format.read(scope.organization(), &stored.sealed)?;
+            return secret.encode().map(SecretBytes::from);
         }
         // INVARIANT: a row is sealed under the key that it names, for by that it is counted before a
         // key is destroyed.
@@ -375,8 +377,7 @@ impl Credentials {
             return Err(unreadable());
         }
         let context = stored.info.context().map_err(|_| unreadable())?;
-        let opened = self.0.keys.open(scope, &context, &stored.sealed, epoch).await?;
-        Ok(Zeroizing::new(opened.expose_secret().to_vec()))
+        self.0.keys.open(scope, &context, &stored.sealed, epoch).await
     }
 
     pub(super) fn note(

@@ -1,6 +1,7 @@
 //! Sealed credentials in memory.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -13,7 +14,7 @@ use super::record::{
 };
 use super::store::CredentialStore;
 use crate::ambient::CrossTenantAuthority;
-use crate::crypto::{KekId, KeyId, KeyOwner, WrappedKey};
+use crate::crypto::{KekId, KeyId, WrappedKey};
 use crate::error::Result;
 use crate::id::OrganizationId;
 use crate::scope::TenantScope;
@@ -23,7 +24,7 @@ use crate::scope::TenantScope;
 #[derive(Debug, Clone, Default)]
 pub struct MemoryCredentialStore {
     keys: MemoryKeyStore,
-    /// Whoever changes keys holds it too, so that what is written sees them at one moment.
+    /// Held while the epoch is read, so that it is that of the rows.
     rows: Arc<Mutex<HashMap<OrganizationId, Rows>>>,
 }
 
@@ -31,7 +32,6 @@ pub struct MemoryCredentialStore {
 struct Rows {
     credentials: BTreeMap<CredentialId, StoredCredential>,
     checkpoint: Option<Checkpoint>,
-    keyed: bool,
 }
 
 impl MemoryCredentialStore {
@@ -63,14 +63,14 @@ impl MemoryCredentialStore {
         epoch: KeyEpoch,
         write: impl FnOnce(&mut Rows) -> bool + Send,
     ) -> Result<Written> {
-        scope.check()?;
         let mut rows = self.rows.lock().await;
-        let set = self.keys.load(KeyAccess::Organization(scope)).await?;
-        if set.epoch != epoch || set.active().is_none() {
-            return Ok(Written::KeysChanged);
-        }
-        let written = write(rows.entry(scope.organization().clone()).or_default());
-        Ok(if written { Written::Done } else { Written::Moved })
+        let rows = rows.entry(scope.organization().clone()).or_default();
+        let written = self.keys.write_at(KeyAccess::Organization(scope), epoch, || write(rows))?;
+        Ok(match written {
+            Some(true) => Written::Done,
+            Some(false) => Written::Moved,
+            None => Written::KeysChanged,
+        })
     }
 }
 
@@ -124,7 +124,8 @@ impl CredentialStore for MemoryCredentialStore {
         limit: u32,
     ) -> Result<Snapshot<Vec<(CredentialId, Result<StoredCredential>)>>> {
         self.read(scope, |rows| {
-            let rest = rows.credentials.iter().filter(|(id, _)| after.is_none_or(|at| **id > at));
+            let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+            let rest = rows.credentials.range((from, Bound::Unbounded));
             rest.take(limit as usize).map(|(id, stored)| (*id, Ok(stored.clone()))).collect()
         })
         .await
@@ -177,20 +178,11 @@ impl CredentialStore for MemoryCredentialStore {
     async fn checkpoint(&self, scope: &TenantScope) -> Result<Option<Checkpoint>> {
         Ok(self.read(scope, |rows| rows.checkpoint).await?.value)
     }
-
-    async fn organizations(&self, _: &CrossTenantAuthority) -> Result<Vec<OrganizationId>> {
-        let rows = self.rows.lock().await;
-        let mut organizations: Vec<_> =
-            rows.iter().filter(|(_, rows)| rows.keyed).map(|(id, _)| id.clone()).collect();
-        organizations.sort_unstable();
-        Ok(organizations)
-    }
 }
 
 #[async_trait]
 impl KeyStore for MemoryCredentialStore {
     async fn load(&self, access: KeyAccess<'_>) -> Result<KeySet> {
-        let _rows = self.rows.lock().await;
         self.keys.load(access).await
     }
 
@@ -200,12 +192,7 @@ impl KeyStore for MemoryCredentialStore {
         seen: KeyEpoch,
         key: &StoredKey,
     ) -> Result<bool> {
-        let mut rows = self.rows.lock().await;
-        let activated = self.keys.activate(access, seen, key).await?;
-        if let (true, KeyOwner::Organization(organization)) = (activated, access.owner()) {
-            rows.entry(organization).or_default().keyed = true;
-        }
-        Ok(activated)
+        self.keys.activate(access, seen, key).await
     }
 
     async fn rewrap(
@@ -215,7 +202,6 @@ impl KeyStore for MemoryCredentialStore {
         from: &WrappedKey,
         to: &WrappedKey,
     ) -> Result<bool> {
-        let _rows = self.rows.lock().await;
         self.keys.rewrap(access, key, from, to).await
     }
 
@@ -226,12 +212,10 @@ impl KeyStore for MemoryCredentialStore {
         key: KeyId,
         at: OffsetDateTime,
     ) -> Result<bool> {
-        let _rows = self.rows.lock().await;
         self.keys.destroy(access, seen, key, at).await
     }
 
     async fn shred(&self, access: KeyAccess<'_>, at: OffsetDateTime) -> Result<()> {
-        let _rows = self.rows.lock().await;
         self.keys.shred(access, at).await
     }
 
@@ -243,7 +227,15 @@ impl KeyStore for MemoryCredentialStore {
         self.keys.add_canary(canary).await
     }
 
-    async fn remove_canary(&self, kek: &KekId) -> Result<()> {
-        self.keys.remove_canary(kek).await
+    async fn remove_canary(&self, kek: &KekId, authority: &CrossTenantAuthority) -> Result<bool> {
+        self.keys.remove_canary(kek, authority).await
+    }
+
+    async fn in_use(&self, kek: &KekId, authority: &CrossTenantAuthority) -> Result<u64> {
+        self.keys.in_use(kek, authority).await
+    }
+
+    async fn organizations(&self, authority: &CrossTenantAuthority) -> Result<Vec<OrganizationId>> {
+        self.keys.organizations(authority).await
     }
 }

@@ -4,8 +4,11 @@
 pub mod conformance;
 mod credentials;
 #[cfg(all(unix, feature = "files"))]
-#[cfg_attr(not(test), expect(dead_code, reason = "the store of files stands on it"))]
 mod directory;
+#[cfg(all(unix, feature = "files"))]
+mod files;
+#[cfg(any(feature = "postgres", feature = "sqlite", all(unix, feature = "files")))]
+mod key_form;
 mod keys;
 mod legacy;
 mod memory;
@@ -22,9 +25,11 @@ mod store;
 mod temporary;
 
 pub use credentials::{Credentials, CredentialsBuilder, OpenCredential};
+#[cfg(all(unix, feature = "files"))]
+pub use files::FileCredentialStore;
 pub use keys::{
-    KeyAccess, KeyEpoch, KeySet, KeyState, KeyStore, Keys, KeysBuilder, MemoryKeyStore, Sealed,
-    StoredKey,
+    BlindIndexes, KeyAccess, KeyEpoch, KeySet, KeyState, KeyStore, Keys, KeysBuilder,
+    MemoryKeyStore, Sealed, StoredKey,
 };
 pub use legacy::{AesGcmLayout, ForeignAesGcm, LegacyFormat, Plaintext, misread};
 pub use memory::MemoryCredentialStore;
@@ -32,7 +37,7 @@ pub use record::{
     Checkpoint, CredentialId, CredentialInfo, KeyUse, NewCredential, Resealed, Snapshot,
     StoredCredential, Written,
 };
-pub use rotation::{Reseal, ResealProgress, Rewrap, RewrapProgress, RotationStatus};
+pub use rotation::{Reseal, ResealProgress, RotationStatus};
 pub use secret::Secret;
 pub use shred::{FileLedger, MemoryLedger, ShredGrade, ShredLedger};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]

@@ -34,9 +34,19 @@ pub(super) fn open_dir(parent: &Dir, name: &str) -> io::Result<Dir> {
     parent.open_dir_nofollow(name)
 }
 
-/// Refuses a directory into which others may look.
+/// The user as whom this process makes files.
+pub(super) fn user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// Refuses a directory into which others may look, and one of somebody else, who could let them.
 pub(super) fn require_private(dir: &Dir) -> Result<()> {
     let metadata = dir.dir_metadata().map_err(|error| failed("examined", error))?;
+    if metadata.uid() != user() {
+        return Err(Error::unconfigured(
+            "the credential directory belongs to another user than the one of this process",
+        ));
+    }
     if metadata.mode() & OTHERS != 0 {
         return Err(Error::unconfigured(
             "the credential directory is open to other users: set its mode to 0700",

@@ -1,17 +1,13 @@
 //! New keys for what is stored: status, re-sealing, retirement.
 
-use std::collections::VecDeque;
 use std::fmt;
 
 use super::credentials::{Credentials, concerns_all};
 use super::keys::{KeyEpoch, KeyState, KeyStore as _};
 use super::record::{Checkpoint, CredentialId, KeyUse, Resealed, StoredCredential, Written};
 use super::{KeyAccess, Secret};
-use crate::ambient::CrossTenantAuthority;
-use crate::audit::AuditKind;
 use crate::crypto::KeyId;
 use crate::error::{Error, Result};
-use crate::id::OrganizationId;
 use crate::scope::TenantScope;
 
 /// Which keys an organization has, and what is sealed under each.
@@ -52,31 +48,6 @@ pub struct Reseal<'c> {
     dry: Option<Checkpoint>,
     dry_run: bool,
     done: bool,
-}
-
-/// How far a re-wrapping has come.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct RewrapProgress {
-    /// Organizations whose keys are all under the active KEK.
-    pub organizations: u64,
-    /// Data keys that were wrapped anew.
-    pub rewrapped: u64,
-    /// Organizations that were passed over because they cannot be entered or their keys do not
-    /// unwrap: to be looked at, and done again.
-    pub failed: Vec<OrganizationId>,
-    /// How many organizations are left.
-    pub left: usize,
-}
-
-/// Wraps the data keys of every organization under the provider's active KEK, one organization
-/// with each [`step`](Self::step). It can be begun again at any time; what was done is passed over.
-#[must_use = "nothing is wrapped anew until `.step().await?`"]
-pub struct Rewrap<'c> {
-    credentials: &'c Credentials,
-    authority: &'c CrossTenantAuthority,
-    organizations: VecDeque<OrganizationId>,
-    progress: RewrapProgress,
 }
 
 impl Credentials {
@@ -167,27 +138,10 @@ impl Credentials {
                 return Err(Error::conflict("values are still sealed under the key"));
             }
             if self.0.keys.retire(scope, key, usage.epoch).await? {
-                let event = scope.event(AuditKind::DataKeyRetired).because(format!("key {key}"));
-                self.0.keys.issuer().auditor().note(event);
                 return Ok(());
             }
         }
         Err(Error::unavailable("the keys change faster than one can be retired"))
-    }
-
-    pub(crate) fn rewrap<'c>(
-        &'c self,
-        organizations: Vec<OrganizationId>,
-        authority: &'c CrossTenantAuthority,
-    ) -> Rewrap<'c> {
-        let progress = RewrapProgress {
-            organizations: 0,
-            rewrapped: 0,
-            failed: Vec::new(),
-            left: organizations.len(),
-        };
-        let organizations = organizations.into();
-        Rewrap { credentials: self, authority, organizations, progress }
     }
 
     pub(crate) fn store(&self) -> &dyn super::CredentialStore {
@@ -285,46 +239,11 @@ impl Reseal<'_> {
             return Ok(None);
         }
         let text = self.credentials.unseal(&self.scope, &stored, read).await?;
-        Secret::decode(&text)?;
-        let sealed = self.credentials.seal(&self.scope, &stored.info, &text, epoch).await?;
+        let text = text.expose_secret();
+        Secret::decode(text)?;
+        let sealed = self.credentials.seal(&self.scope, &stored.info, text, epoch).await?;
         let (id, from, key): (CredentialId, _, _) = (stored.info.id, stored.sealed, sealed.key());
         Ok(Some(Resealed { id, from, to: sealed.into_bytes(), key }))
-    }
-}
-
-impl Rewrap<'_> {
-    /// Wraps the keys of the next organization: `None` once none is left.
-    ///
-    /// # Errors
-    ///
-    /// `Unavailable` and `Unconfigured` where the store or the key provider does not answer: the
-    /// organization is tried again with the next step.
-    ///
-    /// # Cancellation
-    ///
-    /// Each key is wrapped under the old KEK or the new one.
-    pub async fn step(&mut self) -> Result<Option<RewrapProgress>> {
-        let Some(organization) = self.organizations.front().cloned() else { return Ok(None) };
-        let issuer = self.credentials.keys().issuer();
-        let rewrapped = async {
-            let scope = issuer.enter_across(organization.clone(), self.authority).await?;
-            self.credentials.keys().rewrap(&scope).await
-        };
-        match rewrapped.await {
-            Ok(keys) => {
-                self.progress.organizations += 1;
-                self.progress.rewrapped += keys;
-            }
-            Err(error)
-                if matches!(error.kind(), crate::ErrorKind::Denied | crate::ErrorKind::Corrupt) =>
-            {
-                self.progress.failed.push(organization);
-            }
-            Err(error) => return Err(error),
-        }
-        self.organizations.pop_front();
-        self.progress.left = self.organizations.len();
-        Ok(Some(self.progress.clone()))
     }
 }
 
@@ -336,12 +255,6 @@ impl fmt::Debug for Reseal<'_> {
             .field("dry_run", &self.dry_run)
             .field("done", &self.done)
             .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Rewrap<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rewrap").field("progress", &self.progress).finish_non_exhaustive()
     }
 }
 

@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 use super::credentials::Credentials;
 use super::keys::{KeyAccess, KeyEpoch, KeySet, KeyStore, StoredKey};
 use super::store::CredentialStore;
+use crate::ambient::CrossTenantAuthority;
 use crate::crypto::{KekId, KeyDestruction, KeyId, KeyOwner, WrappedKey};
 use crate::error::{Error, Result};
 use crate::id::OrganizationId;
@@ -184,8 +185,16 @@ impl KeyStore for Ledgered {
         self.store.add_canary(canary).await
     }
 
-    async fn remove_canary(&self, kek: &KekId) -> Result<()> {
-        self.store.remove_canary(kek).await
+    async fn remove_canary(&self, kek: &KekId, authority: &CrossTenantAuthority) -> Result<bool> {
+        self.store.remove_canary(kek, authority).await
+    }
+
+    async fn in_use(&self, kek: &KekId, authority: &CrossTenantAuthority) -> Result<u64> {
+        self.store.in_use(kek, authority).await
+    }
+
+    async fn organizations(&self, authority: &CrossTenantAuthority) -> Result<Vec<OrganizationId>> {
+        self.store.organizations(authority).await
     }
 }
 

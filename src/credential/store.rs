@@ -8,9 +8,7 @@ use super::keys::{KeyEpoch, KeyStore};
 use super::record::{
     Checkpoint, CredentialId, KeyUse, Resealed, Snapshot, StoredCredential, Written,
 };
-use crate::ambient::CrossTenantAuthority;
 use crate::error::Result;
-use crate::id::OrganizationId;
 use crate::scope::TenantScope;
 
 /// Keeps the sealed credentials of organizations, beside the keys under which they are sealed.
@@ -26,7 +24,8 @@ use crate::scope::TenantScope;
 ///   refuse a scope that no longer works. A foreign id MUST be answered like one that does not
 ///   exist.
 /// - The epoch in a [`Snapshot`] MUST be that of the moment at which the rest was read.
-/// - What takes an epoch MUST compare it in the same atomic step as it writes: where the stored
+/// - What takes an epoch MUST compare it in the same atomic step as it writes, and keep changes of it
+///   waiting until the step is done: see [`KeyStore`] on what writes sealed values. Where the stored
 ///   epoch is another, or the organization was shredded, it MUST write nothing and answer
 ///   [`Written::KeysChanged`].
 /// - A write MUST change all that it was given or nothing, also when the process is killed; `Ok`
@@ -102,13 +101,6 @@ pub trait CredentialStore: KeyStore {
 
     /// How far a re-sealing has come that was not finished.
     async fn checkpoint(&self, scope: &TenantScope) -> Result<Option<Checkpoint>>;
-
-    /// The organizations that have keys, in order.
-    ///
-    /// # Cross-tenant authority
-    ///
-    /// Tells which organizations there are. The use is recorded first.
-    async fn organizations(&self, authority: &CrossTenantAuthority) -> Result<Vec<OrganizationId>>;
 }
 
 #[async_trait]
@@ -171,9 +163,5 @@ impl<S: CredentialStore + ?Sized> CredentialStore for Arc<S> {
 
     async fn checkpoint(&self, scope: &TenantScope) -> Result<Option<Checkpoint>> {
         (**self).checkpoint(scope).await
-    }
-
-    async fn organizations(&self, authority: &CrossTenantAuthority) -> Result<Vec<OrganizationId>> {
-        (**self).organizations(authority).await
     }
 }

@@ -99,34 +99,29 @@ impl TemporaryCredentials {
     /// # Errors
     ///
     /// `Unconfigured` where there is no such directory, where it may not be written, where other
-    /// users may replace what is in it (writable for them and not sticky, as `/tmp` is), and where
-    /// the file system keeps no modes. `Unavailable` for other failures of the file system, one to
-    /// remove what others left included.
+    /// users may replace what is in it (it is theirs, or writable for them and not sticky as `/tmp`
+    /// is), and where the file system keeps no modes. `Unavailable` for other failures of the file
+    /// system. What an ended process left and cannot be removed stays, with a warning in the trace.
     pub fn open(base: impl AsRef<Path>) -> Result<Self> {
         let path = base.as_ref().canonicalize().map_err(absent)?;
         let base = private::open_ambient(&path).map_err(absent)?;
-        let mode = base.dir_metadata().map_err(|error| failed("examined", error))?.mode();
-        if mode & WRITABLE_FOR_OTHERS != 0 && mode & STICKY == 0 {
+        let metadata = base.dir_metadata().map_err(|error| failed("examined", error))?;
+        if others_may_replace(metadata.mode(), metadata.uid(), private::user()) {
             return Err(Error::unconfigured(
-                "other users may replace what is in the directory for temporary credentials: \
-                 use one that they cannot write, or one with the sticky bit",
+                "other users may replace what is in the directory for temporary credentials: use \
+                 one of this user or of root that they cannot write, or one with the sticky bit",
             ));
         }
         for _ in 0..ATTEMPTS {
             let name = random_name();
-            if let Some((dir, lock)) =
-                create(&base, &name).map_err(|error| failed("made", error))?
-            {
-                private::require_private(&dir)?;
-                sweep(&base, &dir, &name).map_err(|error| {
-                    failed("removed that a process left behind when it ended", error)
-                })?;
-                let path = path.join(&name);
-                let closed = Mutex::new(false);
-                return Ok(Self {
-                    own: Arc::new(Own { base, name, path, dir, closed, _lock: lock }),
-                });
-            }
+            let made = create(&base, &name).map_err(|error| failed("made", error))?;
+            let Some((dir, lock)) = made else { continue };
+            let (path, closed) = (path.join(&name), Mutex::new(false));
+            // From here on whatever goes wrong takes the directory away.
+            let own = Own { base, name, path, dir, closed, _lock: lock };
+            private::require_private(&own.dir)?;
+            sweep(&own).map_err(|error| failed("listed", error))?;
+            return Ok(Self { own: Arc::new(own) });
         }
         Err(Error::unavailable("other processes keep removing the directory of this one"))
     }
@@ -205,11 +200,13 @@ impl TemporaryCredentialFile {
     }
 
     fn take_away(&mut self) -> io::Result<()> {
-        if std::mem::replace(&mut self.removed, true) {
+        if self.removed {
             return Ok(());
         }
         let _closed = self.own.closed();
-        tolerate_absence(self.own.dir.remove_dir_all(&self.name))
+        let removed = tolerate_absence(self.own.dir.remove_dir_all(&self.name));
+        self.removed = removed.is_ok();
+        removed
     }
 }
 
@@ -259,29 +256,28 @@ fn create(base: &Dir, name: &str) -> io::Result<Option<(Dir, Lock)>> {
     }
 }
 
-/// Removes the directories beside `own` that belong to the same user and to no living process.
-fn sweep(base: &Dir, own: &Dir, own_name: &str) -> io::Result<()> {
-    let user = own.dir_metadata()?.uid();
-    for entry in base.entries()? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let Some(name) = name.to_str().filter(|name| is_ours(name) && *name != own_name) else {
+/// Removes the directories beside `own` that belong to the same user and to no living process. One
+/// that cannot be removed keeps nobody from starting.
+fn sweep(own: &Own) -> io::Result<()> {
+    for entry in own.base.entries()? {
+        let name = entry?.file_name();
+        let Some(name) = name.to_str().filter(|name| is_ours(name) && *name != own.name) else {
             continue;
         };
-        match remove_orphan(base, name, user) {
+        match remove_orphan(&own.base, name) {
             Ok(true) => tracing::info!("removed what a process left behind that had ended"),
             Ok(false) => {}
             // Another one sweeps too.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+            Err(error) => tracing::warn!(%error, "what a process left behind cannot be removed"),
         }
     }
     Ok(())
 }
 
-fn remove_orphan(base: &Dir, name: &str, user: u32) -> io::Result<bool> {
+fn remove_orphan(base: &Dir, name: &str) -> io::Result<bool> {
     let metadata = base.symlink_metadata(name)?;
-    if !metadata.is_dir() || metadata.uid() != user {
+    if !metadata.is_dir() || metadata.uid() != private::user() {
         return Ok(false);
     }
     let dir = private::open_dir(base, name)?;
@@ -309,15 +305,20 @@ fn empty(dir: &Dir) -> io::Result<()> {
         if name == private::LOCK {
             continue;
         }
-        let removed = if entry.file_type()?.is_dir() {
-            dir.remove_dir_all(&name)
-        } else {
-            dir.remove_file(&name)
-        };
+        let removed = entry.file_type().and_then(|kind| match kind.is_dir() {
+            true => dir.remove_dir_all(&name),
+            false => dir.remove_file(&name),
+        });
         first = first.and(tolerate_absence(removed));
     }
     first?;
     tolerate_absence(dir.remove_file(private::LOCK))
+}
+
+/// Whether somebody else than the user and root may put something in the place of what the user has
+/// in a directory: whoever owns it may, also where it is sticky.
+fn others_may_replace(mode: u32, owner: u32, user: u32) -> bool {
+    (owner != user && owner != ROOT) || (mode & WRITABLE_FOR_OTHERS != 0 && mode & STICKY == 0)
 }
 
 fn tolerate_absence(result: io::Result<()>) -> io::Result<()> {
@@ -343,5 +344,23 @@ fn is_ours(name: &str) -> bool {
 
 const PREFIX: &str = "tenantry-";
 const ATTEMPTS: usize = 8;
+const ROOT: u32 = 0;
 const WRITABLE_FOR_OTHERS: u32 = 0o022;
 const STICKY: u32 = 0o1000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c40_whoever_owns_a_directory_may_replace_what_is_in_it() {
+        for (owner, user, theirs) in
+            [(1, 1, false), (ROOT, 1, false), (2, 1, true), (1, ROOT, true)]
+        {
+            for (mode, open) in [(0o700, false), (0o755, false), (0o1777, false), (0o777, true)] {
+                let replaceable = others_may_replace(mode, owner, user);
+                assert_eq!(replaceable, theirs || open, "{mode:o} of {owner} for {user}");
+            }
+        }
+    }
+}

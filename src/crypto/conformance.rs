@@ -30,7 +30,7 @@ pub async fn key_provider(provider: &dyn KeyProvider) -> Result<()> {
     require(!provider.serves("another-provider"), "a provider serves no other id")?;
 
     let owner = || KeyOwner::Organization(OrganizationId::new());
-    let (home, name) = (owner(), KeyId::random());
+    let (home, name) = (owner(), KeyId::random()?);
     let context = WrapContext::data_key(home.clone(), name);
     let key = DataKey::random()?;
     let wrapped = provider.wrap(&context, &key).await?;
@@ -45,7 +45,7 @@ pub async fn key_provider(provider: &dyn KeyProvider) -> Result<()> {
 
     for (other, what) in [
         (WrapContext::data_key(owner(), name), "a wrapped key is bound to its owner"),
-        (WrapContext::data_key(home, KeyId::random()), "a wrapped key is bound to its name"),
+        (WrapContext::data_key(home, KeyId::random()?), "a wrapped key is bound to its name"),
         (WrapContext::data_key(KeyOwner::Platform, name), "the platform is no organization"),
         (WrapContext::canary(name), "a wrapped key is bound to its purpose"),
     ] {
@@ -74,7 +74,7 @@ pub async fn key_provider(provider: &dyn KeyProvider) -> Result<()> {
 
     let again = provider.rewrap(&context, &wrapped).await?;
     require(again.is_none(), "what is wrapped under the active KEK is not wrapped anew")?;
-    let canary = WrapContext::canary(KeyId::random());
+    let canary = WrapContext::canary(KeyId::random()?);
     let wrapped = provider.wrap(&canary, &key).await?;
     require(provider.unwrap(&canary, &wrapped).await?.ct_eq(&key), "a canary unwraps")
 }

@@ -143,7 +143,8 @@ fn seal_salted(
     let aad = context.aad(owner, id);
     let message = Message::derive(key.expose_secret(), salt, &[LABEL, &prefix, &aad])?;
     // All at once: a buffer that grew would leave a copy of the text behind.
-    let mut sealed = Vec::with_capacity(HEADER + text.len() + BUCKET + TAG);
+    // Wiped unless it is given out, for until then it holds the text in clear.
+    let mut sealed = Zeroizing::new(Vec::with_capacity(HEADER + text.len() + BUCKET + TAG));
     sealed.extend(prefix);
     sealed.extend(id.as_uuid().as_bytes());
     sealed.extend(salt);
@@ -151,10 +152,11 @@ fn seal_salted(
     sealed.extend(text);
     if padded {
         sealed.push(PAD);
-        sealed.resize((sealed.len() - HEADER).next_multiple_of(BUCKET) + HEADER, 0);
+        let padded = (sealed.len() - HEADER).next_multiple_of(BUCKET);
+        sealed.resize(HEADER + padded, 0);
     }
     message.encrypt(&aad, &mut sealed, HEADER)?;
-    Some(sealed)
+    Some(std::mem::take(&mut *sealed))
 }
 
 /// Takes the padding off: zeros, and the mark before them.

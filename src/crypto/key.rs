@@ -8,7 +8,7 @@ use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
 use super::context::SecretKind;
-use super::secret::DataKey;
+use super::secret::{DataKey, fill_random};
 use crate::error::{Error, Result};
 use crate::id::OrganizationId;
 
@@ -51,9 +51,14 @@ pub(crate) struct PurposeKeys {
 
 impl KeyId {
     /// A fresh name.
-    #[must_use]
-    pub fn random() -> Self {
-        Self(Uuid::new_v4())
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` where the operating system gives no random bytes.
+    pub fn random() -> Result<Self> {
+        let mut bytes = [0; 16];
+        fill_random(&mut bytes)?;
+        Ok(Self(uuid::Builder::from_random_bytes(bytes).into_uuid()))
     }
 
     /// The name that was stored.

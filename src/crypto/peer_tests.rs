@@ -50,7 +50,7 @@ fn each_implementation_opens_the_envelopes_of_the_other() {
     for (number, (organization_kind, organization, owner)) in owners().into_iter().enumerate() {
         for (padded, kind) in [(false, SecretKind::ALL[number]), (true, SecretKind::Credential)] {
             let key = DataKey::random().unwrap();
-            let (id, record) = (KeyId::random(), Uuid::new_v4());
+            let (id, record) = (KeyId::random().unwrap(), Uuid::new_v4());
             let (provider, field, version) = ("shopify", "refresh_t\u{f6}ken", u64::MAX >> number);
             let text = SecretBytes::random(number * 50).unwrap();
             let context = SealContext::new(kind, record, provider, field, version).unwrap();
@@ -74,6 +74,7 @@ fn each_implementation_opens_the_envelopes_of_the_other() {
         }
     }
     let mut opened = peer("open", &Value::Array(cases));
+    assert_eq!(opened.as_array().unwrap().len(), inputs.len());
     for (case, (.., text)) in opened.as_array().unwrap().iter().zip(&inputs) {
         assert!(text.ct_eq(bytes(case, "text")));
     }
@@ -81,6 +82,7 @@ fn each_implementation_opens_the_envelopes_of_the_other() {
         case.as_object_mut().unwrap().remove("envelope");
     }
     let sealed = peer("seal", &opened);
+    assert_eq!(sealed.as_array().unwrap().len(), inputs.len());
     for (case, (owner, kind, record, version, keys, text)) in
         sealed.as_array().unwrap().iter().zip(&inputs)
     {
@@ -104,7 +106,7 @@ async fn each_implementation_unwraps_the_keys_of_the_other() {
     let keyring = LocalKeyring::from_json(&keyset).unwrap();
     let (mut cases, mut inputs) = (Vec::new(), Vec::new());
     for (organization_kind, organization, owner) in owners() {
-        let (id, key) = (KeyId::random(), DataKey::random().unwrap());
+        let (id, key) = (KeyId::random().unwrap(), DataKey::random().unwrap());
         let context = match &owner {
             KeyOwner::Platform => WrapContext::canary(id),
             KeyOwner::Organization(_) => WrapContext::data_key(owner, id),
@@ -122,10 +124,12 @@ async fn each_implementation_unwraps_the_keys_of_the_other() {
         inputs.push((context, key));
     }
     let opened = peer("open", &Value::Array(cases));
+    assert_eq!(opened.as_array().unwrap().len(), inputs.len());
     for (case, (_, key)) in opened.as_array().unwrap().iter().zip(&inputs) {
         assert!(DataKey::from_slice(&bytes(case, "data_key")).unwrap().ct_eq(key));
     }
     let wrapped = peer("seal", &opened);
+    assert_eq!(wrapped.as_array().unwrap().len(), inputs.len());
     for (case, (context, key)) in wrapped.as_array().unwrap().iter().zip(&inputs) {
         let kek = KekId::parse(case["kek_id"].as_str().unwrap()).unwrap();
         let wrapped = WrappedKey::new(kek, bytes(case, "wrapped")).unwrap();
@@ -139,6 +143,7 @@ fn the_vectors_are_what_the_second_implementation_computes() {
     for file in ["envelope-v1.json", "wrap-v1.json"] {
         let path = format!("{}/tests/vectors/{file}", env!("CARGO_MANIFEST_DIR"));
         let file: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        assert!(!file["vectors"].as_array().unwrap().is_empty());
         let opened = peer("open", &file["vectors"]);
         assert_eq!(opened, file["vectors"]);
     }

@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use super::message::{COMMITMENT, KEY, Message, SALT, TAG};
 use super::secret::{SecretBytes, check_keys, fill_random};
 use crate::error::{Error, Result};
@@ -127,7 +129,8 @@ impl KeyRing {
         let (&version, key) = self.keys.last_key_value()?;
         let message = message(key, version, salt, purpose, aad)?;
         let mut header = [0; HEADER];
-        let mut sealed = Vec::with_capacity(HEADER + text.len() + TAG);
+        // Wiped unless it is given out, for until then it holds the text in clear.
+        let mut sealed = Zeroizing::new(Vec::with_capacity(HEADER + text.len() + TAG));
         sealed.push(FORMAT);
         sealed.extend(version.to_be_bytes());
         sealed.extend(salt);
@@ -135,7 +138,7 @@ impl KeyRing {
         header.copy_from_slice(&sealed);
         sealed.extend(text);
         message.encrypt(&header, &mut sealed, HEADER)?;
-        Some(sealed)
+        Some(std::mem::take(&mut *sealed))
     }
 }
 

@@ -324,23 +324,42 @@ impl ScopeIssuer {
         principal: &Principal,
         organization: &OrganizationId,
     ) -> Result<TenantScope> {
-        let sighting = Sighting {
-            organization: View::default(),
-            issuer: self.0.gate.view(),
-            at: self.0.clock.monotonic(),
-        };
-        if sighting.issuer.is_closed() {
-            return Err(Error::denied());
+        let scope = self.outside_of_the_gate(principal, organization);
+        if self.0.gate.view().is_closed() { Err(Error::denied()) } else { Ok(scope) }
+    }
+
+    /// Issues a scope whether or not the organization is active or suspended: for the care of its
+    /// keys, which must not stop while it is locked out. A halt ends it like any other.
+    ///
+    /// INVARIANT: it is given to the store of keys and to nobody else.
+    pub(crate) fn admit_caretaker(
+        &self,
+        principal: &Principal,
+        organization: &OrganizationId,
+    ) -> Result<TenantScope> {
+        let scope = self.outside_of_the_gate(principal, organization);
+        if self.0.gate.view().is_closed() {
+            return Err(scope.refuse("everything is halted"));
         }
-        Ok(TenantScope(Arc::new(ScopeInner {
-            // A gate of its own: the organization's may be the one that is to be opened.
+        Ok(scope)
+    }
+
+    /// A scope with a gate of its own, which no suspension closes.
+    fn outside_of_the_gate(
+        &self,
+        principal: &Principal,
+        organization: &OrganizationId,
+    ) -> TenantScope {
+        let (issuer, at) = (self.0.gate.view(), self.0.clock.monotonic());
+        let sighting = Sighting { organization: View::default(), issuer, at };
+        TenantScope(Arc::new(ScopeInner {
             admission: Admission { gate: Arc::default(), sighting },
             organization: organization.clone(),
             principal: principal.clone(),
             role: Role::Owner,
             member: false,
             issuer: self.clone(),
-        })))
+        }))
     }
 
     /// What the Directory says: a role, or an objection.

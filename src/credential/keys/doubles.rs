@@ -8,11 +8,13 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::*;
+use crate::ambient::{CrossTenantAuthority, cross_tenant_authority};
 use crate::audit::MemorySink;
 use crate::clock::ManualClock;
 use crate::crypto::{
-    DataKey, KekId, KeyDestruction, KeyOwner, LocalKeyring, SecretKind, WrapContext,
+    DataKey, KekId, KeyDestruction, KeyOwner, LocalKeyring, SecretKind, WrapContext, WrappedKey,
 };
+use crate::error::ErrorKind;
 use crate::id::OrganizationId;
 use crate::scope::{MemoryDirectory, Principal, Role};
 
@@ -23,6 +25,8 @@ pub(super) enum Mood {
     Down,
     /// It never answers.
     Silent,
+    /// It answers shortly before nobody waits any more.
+    Slow,
     /// It answers with another key than it was asked for.
     Wrong,
 }
@@ -33,6 +37,8 @@ pub(super) struct Provider {
     pub(super) keyring: Arc<LocalKeyring>,
     pub(super) mood: Arc<Mutex<Mood>>,
     pub(super) unwraps: Arc<AtomicUsize>,
+    pub(super) wraps: Arc<AtomicUsize>,
+    pub(super) destroys: Arc<AtomicUsize>,
     /// For this owner it never answers.
     pub(super) silent_for: Arc<Mutex<Option<KeyOwner>>>,
     /// As many unwraps are answered; then they wait for more.
@@ -45,6 +51,8 @@ impl Provider {
             keyring: Arc::new(keyring),
             mood: Arc::new(Mutex::new(Mood::Well)),
             unwraps: Arc::default(),
+            wraps: Arc::default(),
+            destroys: Arc::default(),
             silent_for: Arc::default(),
             answers: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
         }
@@ -58,6 +66,16 @@ impl Provider {
         self.unwraps.load(Ordering::SeqCst)
     }
 
+    pub(super) fn wraps(&self) -> usize {
+        self.wraps.load(Ordering::SeqCst)
+    }
+
+    async fn silence(&self, context: &WrapContext) {
+        if self.silent_for.lock().unwrap().as_ref() == Some(context.owner()) {
+            std::future::pending::<()>().await;
+        }
+    }
+
     async fn mood(&self) -> Result<bool> {
         let mood = *self.mood.lock().unwrap();
         match mood {
@@ -65,6 +83,10 @@ impl Provider {
             Mood::Wrong => Ok(true),
             Mood::Down => Err(Error::outage("the key service is down", "connection refused")),
             Mood::Silent => std::future::pending().await,
+            Mood::Slow => {
+                tokio::time::sleep(Settings::DEFAULT.patience - Duration::from_secs(1)).await;
+                Ok(false)
+            }
         }
     }
 }
@@ -85,6 +107,8 @@ impl KeyProvider for Provider {
     }
 
     async fn wrap(&self, context: &WrapContext, key: &DataKey) -> Result<WrappedKey> {
+        self.wraps.fetch_add(1, Ordering::SeqCst);
+        self.silence(context).await;
         self.mood().await?;
         self.keyring.wrap(context, key).await
     }
@@ -92,9 +116,7 @@ impl KeyProvider for Provider {
     async fn unwrap(&self, context: &WrapContext, wrapped: &WrappedKey) -> Result<DataKey> {
         self.unwraps.fetch_add(1, Ordering::SeqCst);
         self.answers.acquire().await.unwrap().forget();
-        if self.silent_for.lock().unwrap().as_ref() == Some(context.owner()) {
-            std::future::pending::<()>().await;
-        }
+        self.silence(context).await;
         if self.mood().await? {
             return DataKey::random();
         }
@@ -113,6 +135,7 @@ impl KeyProvider for Provider {
     }
 
     async fn destroy(&self, organization: &OrganizationId) -> Result<KeyDestruction> {
+        self.destroys.fetch_add(1, Ordering::SeqCst);
         self.mood().await?;
         self.keyring.destroy(organization).await
     }
@@ -124,6 +147,14 @@ pub(super) struct Store {
     pub(super) memory: MemoryKeyStore,
     pub(super) loads: Arc<AtomicUsize>,
     pub(super) turns: Arc<Semaphore>,
+    /// What somebody else does once, just before a key is activated.
+    pub(super) meanwhile: Arc<Mutex<Option<Meanwhile>>>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Meanwhile {
+    Destroy(KeyId),
+    RetireKek(KekId),
 }
 
 impl Store {
@@ -132,6 +163,7 @@ impl Store {
             memory: MemoryKeyStore::new(),
             loads: Arc::default(),
             turns: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
+            meanwhile: Arc::default(),
         }
     }
 
@@ -156,6 +188,17 @@ impl KeyStore for Store {
         seen: KeyEpoch,
         key: &StoredKey,
     ) -> Result<bool> {
+        let meanwhile = self.meanwhile.lock().unwrap().take();
+        match meanwhile {
+            Some(Meanwhile::Destroy(key)) => {
+                let now = OffsetDateTime::UNIX_EPOCH;
+                assert!(self.memory.destroy(access, seen, key, now).await?);
+            }
+            Some(Meanwhile::RetireKek(kek)) => {
+                assert!(self.memory.remove_canary(&kek, &authority()).await?);
+            }
+            None => {}
+        }
         self.memory.activate(access, seen, key).await
     }
 
@@ -191,14 +234,27 @@ impl KeyStore for Store {
         self.memory.add_canary(canary).await
     }
 
-    async fn remove_canary(&self, kek: &KekId) -> Result<()> {
-        self.memory.remove_canary(kek).await
+    async fn remove_canary(&self, kek: &KekId, authority: &CrossTenantAuthority) -> Result<bool> {
+        self.memory.remove_canary(kek, authority).await
     }
+
+    async fn in_use(&self, kek: &KekId, authority: &CrossTenantAuthority) -> Result<u64> {
+        self.memory.in_use(kek, authority).await
+    }
+
+    async fn organizations(&self, authority: &CrossTenantAuthority) -> Result<Vec<OrganizationId>> {
+        self.memory.organizations(authority).await
+    }
+}
+
+pub(super) fn authority() -> CrossTenantAuthority {
+    cross_tenant_authority("care of keys", Principal::service("operator"))
 }
 
 /// Two organizations, whose people and records have the same names.
 pub(super) struct World {
     pub(super) issuer: ScopeIssuer,
+    pub(super) directory: MemoryDirectory,
     pub(super) clock: ManualClock,
     pub(super) sink: MemorySink,
     pub(super) provider: Provider,
@@ -220,18 +276,27 @@ impl World {
             directory.add_member(organization, &ann, Role::Member);
         }
         let (clock, sink) = (ManualClock::new(OffsetDateTime::UNIX_EPOCH), MemorySink::new());
-        let issuer =
-            ScopeIssuer::builder(directory).clock(clock.clone()).audit(sink.clone()).build();
+        let issuer = ScopeIssuer::builder(directory.clone())
+            .clock(clock.clone())
+            .audit(sink.clone())
+            .build();
         let (provider, store) = (Provider::new(LocalKeyring::random().unwrap()), Store::new());
         let keys = settings(Keys::builder(&issuer, provider.clone(), store.clone())).build();
         let a = issuer.enter(&ann, &one).await.unwrap();
         let b = issuer.enter(&ann, &two).await.unwrap();
-        Self { issuer, clock, sink, provider, store, keys, a, b }
+        Self { issuer, directory, clock, sink, provider, store, keys, a, b }
     }
 
     /// The same store and provider in another process.
     pub(super) fn elsewhere(&self) -> Keys {
         Keys::builder(&self.issuer, self.provider.clone(), self.store.clone()).build()
+    }
+
+    /// The same store and a keyring of another name, which unwraps what this one wrapped.
+    pub(super) fn moving(&self) -> Keys {
+        let next = LocalKeyring::random().unwrap().with_id("next").unwrap();
+        let both = crate::crypto::FallbackUnwrap::new(next, self.provider.clone()).unwrap();
+        Keys::builder(&self.issuer, both, self.store.clone()).build()
     }
 
     /// Why values were refused, as the audit knows it, since the last time.

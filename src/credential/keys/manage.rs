@@ -1,14 +1,21 @@
 //! The life of data keys: made, rotated, re-wrapped, retired, destroyed.
 
+use std::sync::PoisonError;
+
 use super::ring::Ring;
-use super::{KeyAccess, KeyEpoch, KeyState, Keys, StoredKey, WrapContext, WrappedKey};
+use super::{ATTEMPTS, KeyAccess, KeyEpoch, KeyState, Keys, StoredKey, too_fast};
+use crate::ambient::CrossTenantAuthority;
 use crate::audit::AuditKind;
-use crate::crypto::{DataKey, KeyDestruction, KeyId};
+use crate::crypto::{DataKey, KekId, KeyDestruction, KeyId, WrapContext, WrappedKey};
 use crate::error::{Error, ErrorKind, Result};
+use crate::id::OrganizationId;
 use crate::scope::TenantScope;
 
 impl Keys {
     /// Tries the provider: at the start of a process, before anything is served.
+    ///
+    /// A process that never does still makes no key under a KEK that is another than it was; but it
+    /// learns late that it lacks one.
     ///
     /// Of each KEK that is or was in use, the store keeps a canary: a random key, wrapped. All of
     /// them must unwrap here. A KEK that becomes active gets its canary now.
@@ -18,35 +25,17 @@ impl Keys {
     /// `Unconfigured` for a KEK that this process does not have, or that is another than it was;
     /// `Unavailable` where provider or store do not answer.
     pub async fn check(&self) -> Result<()> {
-        let active = self.ask(self.0.provider.active()).await?;
-        let kek = |canary: &StoredKey| canary.wrapped.as_ref().map(|w| w.kek().clone());
-        let canaries = self.ask(self.0.store.canaries()).await?;
-        if !canaries.iter().any(|canary| kek(canary).as_ref() == Some(&active)) {
-            let canary = self.make(WrapContext::canary(KeyId::random()), 0).await?;
-            self.ask(self.0.store.add_canary(&canary)).await?;
-        }
+        self.try_active().await?;
         // Read again: where two processes start at a time, the first one's canary stands.
         for canary in self.ask(self.0.store.canaries()).await? {
-            let Some(wrapped) = &canary.wrapped else { continue };
-            let changed = || {
-                let kek = wrapped.kek();
-                Error::unconfigured(format!("the key-encryption key `{kek}` is not what it was"))
-            };
-            let context = WrapContext::canary(canary.id);
-            let key = self.ask(self.0.provider.unwrap(&context, wrapped)).await;
-            let key = key.map_err(|error| match error.kind() {
-                ErrorKind::Corrupt => changed(),
-                _ => error,
-            })?;
-            if !key.check_value()?.ct_eq(&canary.check) {
-                return Err(changed());
-            }
+            self.try_canary(&canary).await?;
         }
         Ok(())
     }
 
     /// Gives the scope's organization a new data key: it seals from now on, and the one before
     /// opens what it sealed. Where somebody else rotates at the same time, theirs is the new key.
+    /// What is answered is never the key of before.
     ///
     /// # Errors
     ///
@@ -77,20 +66,31 @@ impl Keys {
     }
 
     /// Destroys a decrypt-only key of the scope's organization, with whatever is still sealed under
-    /// it: `false` where there is no such key, or where the keys have changed since `seen`.
+    /// it: `false` where there is no such key, or where the keys have changed since `seen`. The event
+    /// is recorded first.
     ///
     /// # Errors
     ///
-    /// `Denied`, `Misuse` and `Unavailable` as for [`seal`](Self::seal).
+    /// `Denied` and `Misuse` as for [`seal`](Self::seal); `Unavailable` where the event cannot be
+    /// recorded or the store does not answer.
     ///
     /// # Security
     ///
-    /// For whoever has counted, at the epoch `seen`, that nothing is sealed under the key.
+    /// For whoever has counted, at the epoch `seen`, that nothing is sealed or indexed under the key:
+    /// nobody verifies it. [`KeyStore`](super::KeyStore) says how to count. Every scope of the
+    /// organization can do this, whatever its role: ask [`TenantScope::require`] first.
     pub async fn retire(&self, scope: &TenantScope, key: KeyId, seen: KeyEpoch) -> Result<bool> {
         self.admit(scope)?;
-        let (access, now) = (KeyAccess::Organization(scope), self.0.issuer.clock().now());
-        let _forget = self.0.rings.forget();
-        self.ask(self.0.store.destroy(access, seen, key, now)).await
+        let (access, issuer) = (KeyAccess::Organization(scope), &self.0.issuer);
+        let event = self.event(access, AuditKind::DataKeyRetired).because(format!("key {key}"));
+        issuer.auditor().require(event).await?;
+        let forget = self.0.rings.forget(access.owner());
+        let destroy = self.0.store.destroy(access, seen, key, issuer.clock().now());
+        let destroyed = self.ask(destroy).await?;
+        if !destroyed {
+            forget.keep();
+        }
+        Ok(destroyed)
     }
 
     /// Destroys every data key of the scope's organization, for good: nothing that was sealed for
@@ -104,28 +104,52 @@ impl Keys {
     /// # Security
     ///
     /// Where organizations share a KEK, a backup of the store that is older brings the keys back
-    /// ([`KeyDestruction::Shared`]).
+    /// ([`KeyDestruction::Shared`]); so it may where the organization had keys before it had a KEK of
+    /// its own ([`KeyDestruction::Destroyed`]). Every scope of the organization can do this, whatever
+    /// its role: ask [`TenantScope::require`] first.
     pub async fn shred(&self, scope: &TenantScope) -> Result<KeyDestruction> {
         self.admit(scope)?;
+        self.shred_as(scope).await
+    }
+
+    pub(crate) async fn shred_as(&self, scope: &TenantScope) -> Result<KeyDestruction> {
         let (access, issuer) = (KeyAccess::Organization(scope), &self.0.issuer);
         issuer.auditor().require(self.event(access, AuditKind::KeysShredded)).await?;
-        let _forget = self.0.rings.forget();
+        let forget = self.0.rings.forget(access.owner());
         self.ask(self.0.store.shred(access, issuer.clock().now())).await?;
+        // Before the provider is waited for: what is destroyed serves nobody meanwhile.
+        drop(forget);
+        let _turn = self.turn(&self.0.makers, access.owner()).await?;
         self.ask(self.0.provider.destroy(scope.organization())).await
     }
 
     pub(crate) async fn rotate_as(&self, access: KeyAccess<'_>) -> Result<KeyId> {
-        let ring = self.load(access).await?;
-        if ring.shredded {
-            return Err(Error::shredded());
+        let _turn = self.turn(&self.0.makers, access.owner()).await?;
+        let active = |ring: &Ring| match ring.active() {
+            _ if ring.shredded => Err(Error::shredded()),
+            key => Ok(key.map(|key| key.stored.id)),
+        };
+        for _ in 0..ATTEMPTS {
+            let ring = self.load(access).await?;
+            let before = active(&ring)?;
+            let forget = self.0.rings.forget(access.owner());
+            if !self.activate(access, &ring).await? {
+                forget.keep();
+            }
+            // Whatever changed in between, there is a new key or the work begins again.
+            match active(&*self.load(access).await?)? {
+                Some(now) if Some(now) != before => return Ok(now),
+                _ => {}
+            }
         }
-        let _forget = self.0.rings.forget();
-        self.activate(access, &ring).await?;
-        let ring = self.load(access).await?;
-        ring.active().map(|key| key.stored.id).ok_or_else(Error::shredded)
+        Err(too_fast())
     }
 
     pub(crate) async fn rewrap_as(&self, access: KeyAccess<'_>) -> Result<u64> {
+        let _turn = self.turn(&self.0.makers, access.owner()).await?;
+        self.try_active().await?;
+        // What is held is wrapped under a KEK that may soon be gone.
+        let forget = self.0.rings.forget(access.owner());
         let mut count = 0;
         for key in self.load(access).await?.living() {
             let Some(wrapped) = &key.stored.wrapped else { continue };
@@ -138,14 +162,54 @@ impl Keys {
                 return Err(self.refuse(access, "the key provider re-wrapped another key"));
             }
             let replace = self.0.store.rewrap(access, key.stored.id, wrapped, &next);
-            count += u64::from(self.ask(replace).await?);
+            if self.ask(replace).await? {
+                let event = self.event(access, AuditKind::DataKeyRewrapped);
+                let detail = format!("key {} under `{}`", key.stored.id, next.kek());
+                self.0.issuer.auditor().note(event.because(detail));
+                count += 1;
+            }
+        }
+        if count == 0 {
+            forget.keep();
         }
         Ok(count)
     }
 
+    pub(crate) async fn retire_kek_as(
+        &self,
+        kek: &KekId,
+        authority: &CrossTenantAuthority,
+    ) -> Result<()> {
+        if self.ask(self.0.provider.active()).await? == *kek {
+            return Err(Error::conflict("the key-encryption key is the active one"));
+        }
+        if !self.ask(self.0.store.remove_canary(kek, authority)).await? {
+            let message = "data keys are still wrapped under the key-encryption key";
+            return Err(Error::conflict(message));
+        }
+        Ok(())
+    }
+
+    /// The organizations that have keys.
+    pub(crate) async fn organizations(
+        &self,
+        authority: &CrossTenantAuthority,
+    ) -> Result<Vec<OrganizationId>> {
+        self.ask(self.0.store.organizations(authority)).await
+    }
+
+    pub(crate) async fn kek_in_use_as(
+        &self,
+        kek: &KekId,
+        authority: &CrossTenantAuthority,
+    ) -> Result<u64> {
+        self.ask(self.0.store.in_use(kek, authority)).await
+    }
+
     /// Makes a key and activates it, unless the keys have changed since the ring was read.
     pub(super) async fn activate(&self, access: KeyAccess<'_>, ring: &Ring) -> Result<bool> {
-        let context = WrapContext::data_key(access.owner(), KeyId::random());
+        self.try_active().await?;
+        let context = WrapContext::data_key(access.owner(), KeyId::random()?);
         let key = self.make(context, ring.next_version()).await?;
         let event = self.event(access, AuditKind::DataKeyActivated);
         let activated = self.ask(self.0.store.activate(access, ring.epoch, &key)).await?;
@@ -153,6 +217,44 @@ impl Keys {
             self.0.issuer.auditor().note(event.because(format!("key {}", key.id)));
         }
         Ok(activated)
+    }
+
+    /// Tries the active KEK by its canary, which is made if there is none: nothing is wrapped under a
+    /// KEK that another process would not unwrap.
+    async fn try_active(&self) -> Result<()> {
+        let active = self.ask(self.0.provider.active()).await?;
+        let of_active = |canary: &StoredKey| canary.kek() == Some(&active);
+        let mut canaries = self.ask(self.0.store.canaries()).await?;
+        if !canaries.iter().any(of_active) {
+            let canary = self.make(WrapContext::canary(KeyId::random()?), 0).await?;
+            self.ask(self.0.store.add_canary(&canary)).await?;
+            canaries = self.ask(self.0.store.canaries()).await?;
+        }
+        let canary = canaries.iter().find(|canary| of_active(canary));
+        // The provider's active KEK may have become another since it was asked.
+        let canary = canary.ok_or_else(|| Error::unavailable("the active KEK changes"))?;
+        let tried = || self.0.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        if *tried() != Some(canary.id) {
+            self.try_canary(canary).await?;
+            *tried() = Some(canary.id);
+        }
+        Ok(())
+    }
+
+    async fn try_canary(&self, canary: &StoredKey) -> Result<()> {
+        let wrapped = canary.wrapped.as_ref();
+        let wrapped = wrapped.ok_or_else(|| Error::corrupt("a canary has no bytes"))?;
+        let changed = || {
+            let kek = wrapped.kek();
+            Error::unconfigured(format!("the key-encryption key `{kek}` is not what it was"))
+        };
+        let context = WrapContext::canary(canary.id);
+        let key = self.ask(self.0.provider.unwrap(&context, wrapped)).await;
+        let key = key.map_err(|error| match error.kind() {
+            ErrorKind::Corrupt => changed(),
+            _ => error,
+        })?;
+        if key.check_value()?.ct_eq(&canary.check) { Ok(()) } else { Err(changed()) }
     }
 
     /// A fresh key, wrapped, and known to unwrap: one that did not would lose what it sealed.

@@ -1,13 +1,16 @@
 //! The data keys of organizations, and what is sealed under them.
 
+pub(super) mod conformance;
 mod manage;
 mod memory;
 mod ring;
 mod store;
+mod turns;
+mod unlock;
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -15,13 +18,13 @@ use tokio::sync::Semaphore;
 pub use memory::MemoryKeyStore;
 pub use store::{KeyAccess, KeyEpoch, KeySet, KeyState, KeyStore, StoredKey};
 
-use self::ring::{Age, Ring, RingKey, Rings};
+use self::ring::{Ring, Rings};
+use self::turns::Turns;
 use crate::audit::{AuditEvent, AuditKind};
 use crate::crypto::{
-    BlindIndex, Envelope, KekId, KeyId, KeyProvider, PurposeKeys, SealContext, SealFault,
-    SecretBytes, WrapContext, WrappedKey, seal,
+    BlindIndex, Envelope, KeyId, KeyProvider, SealContext, SealFault, SecretBytes, seal,
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::scope::{ScopeIssuer, TenantScope};
 
 /// Seals and opens the values of organizations, each under data keys of its organization's own.
@@ -96,19 +99,32 @@ struct Inner {
     rings: Rings,
     /// Bounds how many wait for the store and the provider at a time.
     doors: Semaphore,
+    /// Who makes or re-wraps keys of an owner.
+    makers: Turns,
+    /// Who reads keys of an owner that are said to have changed.
+    readers: Turns,
+    /// The canary by which the active KEK was last tried.
+    tried: Mutex<Option<KeyId>>,
 }
 
 /// A sealed value, on its way to be stored.
 ///
 /// # Security
 ///
-/// Between sealing and storing its key may have been retired. Whoever stores the value compares
-/// [`epoch`](Self::epoch) with the one that is stored, in the transaction that writes, and seals
-/// again where they differ.
+/// Between sealing and storing its key may have been retired. Whoever stores the value reads the
+/// stored epoch in the transaction that writes, with a lock that it holds until it has committed;
+/// compares [`epoch`](Self::epoch) with it, and seals again where they differ. See [`KeyStore`].
 #[derive(Clone)]
 pub struct Sealed {
     bytes: Vec<u8>,
     key: KeyId,
+    epoch: KeyEpoch,
+}
+
+/// The blind indexes of a value, and the epoch of the owner's keys of which they are.
+#[derive(Debug, Clone)]
+pub struct BlindIndexes {
+    indexes: Vec<BlindIndex>,
     epoch: KeyEpoch,
 }
 
@@ -194,8 +210,9 @@ impl Keys {
     /// The blind indexes of a value in a column: one for each data key, that of the newest first.
     ///
     /// Store the first; look up by all of them, for rows that were indexed before a rotation have an
-    /// older one. Equal values compare only if they have equal bytes: bring them into one form first
-    /// (case, white space, Unicode form).
+    /// older one. `epoch` is that of the organization, read before the look-up, or the default if
+    /// none was: the indexes are of keys no older. Equal values compare only if they have equal
+    /// bytes: bring them into one form first (case, white space, Unicode form).
     ///
     /// # Errors
     ///
@@ -204,14 +221,22 @@ impl Keys {
     /// # Security
     ///
     /// Equality leaks to whoever reads the column: see [`BlindIndex`].
+    ///
+    /// What is not found may have been indexed under a key that this process does not know yet. Where
+    /// that matters, compare [`BlindIndexes::epoch`] with the stored one as for a [`Sealed`] value,
+    /// in the transaction that looks up or writes. A unique constraint over the column holds among
+    /// the values of one key alone: look up by all indexes first, under the lock of the epoch. A value
+    /// whose index is of a key that was retired is found no more: count indexes as well as values
+    /// before [`retire`](Self::retire).
     pub async fn blind_indexes(
         &self,
         scope: &TenantScope,
         column: &str,
         value: &[u8],
-    ) -> Result<Vec<BlindIndex>> {
+        epoch: KeyEpoch,
+    ) -> Result<BlindIndexes> {
         self.admit(scope)?;
-        self.blind_indexes_as(KeyAccess::Organization(scope), column, value).await
+        self.blind_indexes_as(KeyAccess::Organization(scope), column, value, epoch).await
     }
 
     pub(crate) async fn seal_as(
@@ -224,13 +249,18 @@ impl Keys {
         if text.len() > self.0.settings.max_bytes {
             return Err(Error::invalid("the secret is longer than the limit"));
         }
-        let ring = self.ring_that_seals(access, at_least).await?;
-        let key = ring.active().ok_or_else(|| Error::internal("a ring lost its active key"))?;
-        let purposes = self.purposes(access, key).await?;
-        let id = key.stored.id;
-        let padding = self.0.settings.padding;
-        let bytes = seal(purposes.of(context.kind()), id, &access.owner(), context, text, padding)?;
-        Ok(Sealed { bytes, key: id, epoch: ring.epoch })
+        for _ in 0..ATTEMPTS {
+            let ring = self.ring_that_seals(access, at_least).await?;
+            let key = ring.active().ok_or_else(|| Error::internal("a ring lost its active key"))?;
+            let purpose = self.purposes(access, key).await?.of(context.kind());
+            if !self.still_serves(access, &ring)? {
+                continue;
+            }
+            let (id, padding) = (key.stored.id, self.0.settings.padding);
+            let bytes = seal(purpose, id, &access.owner(), context, text, padding)?;
+            return Ok(Sealed { bytes, key: id, epoch: ring.epoch });
+        }
+        Err(too_fast())
     }
 
     pub(crate) async fn open_as(
@@ -242,23 +272,30 @@ impl Keys {
     ) -> Result<SecretBytes> {
         let refuse = |fault: SealFault| self.refuse(access, fault.reason());
         let envelope = Envelope::parse(sealed, self.0.settings.max_bytes).map_err(refuse)?;
-        let ring = self.ring(access, epoch).await?;
-        if ring.shredded {
-            return Err(Error::shredded());
+        for _ in 0..ATTEMPTS {
+            let ring = self.ring(access, epoch).await?;
+            if ring.shredded {
+                return Err(Error::shredded());
+            }
+            // INVARIANT: the key is looked up among the owner's alone.
+            let key = ring.key(envelope.key()).ok_or_else(|| refuse(SealFault::UnknownKey))?;
+            if key.stored.state == KeyState::Destroyed {
+                return Err(refuse(SealFault::KeyDestroyed));
+            }
+            let purpose = self.purposes(access, key).await?.of(context.kind());
+            if !self.still_serves(access, &ring)? {
+                continue;
+            }
+            let owner = access.owner();
+            return envelope.open(purpose, &owner, context).map_err(|fault| {
+                // At most 16 derivations more, for a value that opens nowhere.
+                let mut earlier = context.earlier();
+                let rolled_back = fault == SealFault::WrongKeyOrContext
+                    && earlier.any(|context| envelope.commits_to(purpose, &owner, &context));
+                refuse(if rolled_back { SealFault::Rollback } else { fault })
+            });
         }
-        // INVARIANT: the key is looked up among the owner's alone.
-        let key = ring.key(envelope.key()).ok_or_else(|| refuse(SealFault::UnknownKey))?;
-        if key.stored.state == KeyState::Destroyed {
-            return Err(refuse(SealFault::KeyDestroyed));
-        }
-        let purpose = self.purposes(access, key).await?.of(context.kind());
-        let owner = access.owner();
-        envelope.open(purpose, &owner, context).map_err(|fault| {
-            let mut earlier = context.earlier();
-            let rolled_back = fault == SealFault::WrongKeyOrContext
-                && earlier.any(|context| envelope.commits_to(purpose, &owner, &context));
-            refuse(if rolled_back { SealFault::Rollback } else { fault })
-        })
+        Err(too_fast())
     }
 
     pub(crate) async fn blind_indexes_as(
@@ -266,20 +303,27 @@ impl Keys {
         access: KeyAccess<'_>,
         column: &str,
         value: &[u8],
-    ) -> Result<Vec<BlindIndex>> {
+        at_least: KeyEpoch,
+    ) -> Result<BlindIndexes> {
         if !(1..=255).contains(&column.len()) {
             return Err(Error::invalid("the column of a blind index has 1 to 255 bytes"));
         }
         if value.len() > self.0.settings.max_bytes {
             return Err(Error::invalid("the value is longer than the limit"));
         }
-        let ring = self.ring_that_seals(access, KeyEpoch::default()).await?;
-        let mut indexes = Vec::new();
-        for key in ring.living() {
-            let index = self.purposes(access, key).await?.index();
-            indexes.push(BlindIndex::compute(index, key.stored.version, column, value)?);
+        'again: for _ in 0..ATTEMPTS {
+            let ring = self.ring_that_seals(access, at_least).await?;
+            let mut indexes = Vec::new();
+            for key in ring.living() {
+                let index = self.purposes(access, key).await?.index();
+                if !self.still_serves(access, &ring)? {
+                    continue 'again;
+                }
+                indexes.push(BlindIndex::compute(index, key.stored.version, column, value)?);
+            }
+            return Ok(BlindIndexes { indexes, epoch: ring.epoch });
         }
-        Ok(indexes)
+        Err(too_fast())
     }
 
     pub(crate) fn issuer(&self) -> &ScopeIssuer {
@@ -294,116 +338,13 @@ impl Keys {
         Ok(())
     }
 
-    /// The owner's keys, no older than the epoch.
-    async fn ring(&self, access: KeyAccess<'_>, at_least: KeyEpoch) -> Result<Arc<Ring>> {
-        let (owner, rings) = (access.owner(), &self.0.rings);
-        for _ in 0..ATTEMPTS {
-            let Some(ring) = rings.get(&owner) else {
-                let ring = self.in_time(rings.load(&owner, self.load(access))).await?;
-                if rings.is_current(&ring, at_least) {
-                    return Ok(ring);
-                }
-                rings.remove(&owner, &ring);
-                continue;
-            };
-            match rings.age(&ring, at_least, self.now()) {
-                Age::Fresh => return Ok(ring),
-                Age::Stale => rings.remove(&owner, &ring),
-                Age::Aging => {
-                    let Some(_renewal) = ring.renewal() else { return Ok(ring) };
-                    match self.renew(access, &ring).await {
-                        Ok(next) => rings.replace(owner.clone(), next),
-                        Err(error) if error.is_retryable() => return Ok(Arc::clone(&ring)),
-                        Err(error) => return Err(error),
-                    }
-                }
-            }
-        }
-        Err(Error::unavailable("the keys change faster than they can be read"))
-    }
-
-    /// The owner's keys, one of them active: made if there was none.
-    async fn ring_that_seals(
-        &self,
-        access: KeyAccess<'_>,
-        at_least: KeyEpoch,
-    ) -> Result<Arc<Ring>> {
-        for _ in 0..ATTEMPTS {
-            let ring = self.ring(access, at_least).await?;
-            if ring.shredded {
-                return Err(Error::shredded());
-            }
-            if ring.active().is_some() {
-                return Ok(ring);
-            }
-            // Whoever makes it first, its key is read.
-            self.activate(access, &ring).await?;
-            self.0.rings.remove(&access.owner(), &ring);
-        }
-        Err(Error::unavailable("the keys change faster than they can be read"))
-    }
-
-    async fn load(&self, access: KeyAccess<'_>) -> Result<Arc<Ring>> {
-        // Before the store is asked: what is destroyed while it answers is not missed.
-        let (generation, now) = (self.0.rings.generation(), self.now());
-        let set = self.ask(self.0.store.load(access)).await?;
-        Ok(Arc::new(Ring::new(set, now, generation)))
-    }
-
-    /// The next ring, with the keys unwrapped that the one before was used for.
-    async fn renew(&self, access: KeyAccess<'_>, ring: &Ring) -> Result<Arc<Ring>> {
-        let next = self.load(access).await?;
-        for id in ring.used() {
-            if let Some(key) = next.living().find(|key| key.stored.id == id) {
-                self.purposes(access, key).await?;
-            }
-        }
-        Ok(next)
-    }
-
-    /// The purpose keys of a data key, which one caller unwraps and the others wait for.
-    async fn purposes<'r>(
-        &self,
-        access: KeyAccess<'_>,
-        key: &'r RingKey,
-    ) -> Result<&'r PurposeKeys> {
-        if let Some(opened) = key.opened.get() {
-            return Ok(opened);
-        }
-        let wrapped = key.stored.wrapped.as_ref();
-        let wrapped = wrapped.ok_or_else(|| self.refuse(access, "a living key has no bytes"))?;
-        let context = WrapContext::data_key(access.owner(), key.stored.id);
-        // Those who wait for another's answer hold no door: an organization whose key is slow does
-        // not keep the others out.
-        let unwrap = key.opened.get_or_try_init(|| {
-            self.through_a_door(async {
-                let opened = self.0.provider.unwrap(&context, wrapped).await?;
-                if !opened.check_value()?.ct_eq(&key.stored.check) {
-                    return Err(Error::corrupt("the key provider answered with another key"));
-                }
-                PurposeKeys::derive(&opened)
-            })
-        });
-        self.in_time(unwrap).await.map_err(|error| match error.kind() {
-            ErrorKind::Corrupt => self.refuse(access, error.to_string()),
-            _ => error,
-        })
-    }
-
-    /// Asks store or provider, in a bounded time and together with a bounded number of others.
-    async fn ask<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        self.in_time(self.through_a_door(work)).await
-    }
-
-    async fn in_time<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let late = |_| Error::unavailable("the keys did not come in time");
-        tokio::time::timeout(self.0.settings.patience, work).await.map_err(late)?
-    }
-
-    async fn through_a_door<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let closed = |_| Error::internal("the doors are never closed");
-        let _door = self.0.doors.acquire().await.map_err(closed)?;
-        work.await
+    /// Whether what was read before the provider was waited for may still be used.
+    ///
+    /// INVARIANT: asked after the last wait and before the key is used, so that nothing is given out
+    /// for a scope that ended meanwhile, nor under keys that were destroyed meanwhile.
+    fn still_serves(&self, access: KeyAccess<'_>, ring: &Ring) -> Result<bool> {
+        access.check()?;
+        Ok(self.0.rings.is_known(ring))
     }
 
     /// The one error for what does not open. The reason is for the audit.
@@ -430,10 +371,6 @@ impl Keys {
         let ring = self.ring_that_seals(access, seen).await?;
         let key = ring.active().ok_or_else(|| Error::internal("a ring lost its active key"))?;
         Ok((key.stored.id, ring.epoch))
-    }
-
-    pub(crate) async fn active_kek(&self) -> Result<KekId> {
-        self.ask(self.0.provider.active()).await
     }
 
     fn now(&self) -> Duration {
@@ -480,7 +417,10 @@ impl KeysBuilder {
         let Self { issuer, provider, store, settings } = self;
         let rings = Rings::new(settings.cache_capacity, settings.cache_ttl);
         let doors = Semaphore::new(FAN_OUT);
-        Keys(Arc::new(Inner { issuer, provider, store, settings, rings, doors }))
+        let (makers, readers, tried) = (Turns::default(), Turns::default(), Mutex::default());
+        let inner =
+            Inner { issuer, provider, store, settings, rings, doors, makers, readers, tried };
+        Keys(Arc::new(inner))
     }
 }
 
@@ -520,6 +460,29 @@ impl Sealed {
     }
 }
 
+impl BlindIndexes {
+    /// The index to store: that of the active key.
+    ///
+    /// # Errors
+    ///
+    /// `Internal` never happens: there is always an active key.
+    pub fn newest(&self) -> Result<BlindIndex> {
+        self.indexes.first().copied().ok_or_else(|| Error::internal("a value has no blind index"))
+    }
+
+    /// The indexes to look up by, that of the newest key first.
+    #[must_use]
+    pub fn all(&self) -> &[BlindIndex] {
+        &self.indexes
+    }
+
+    /// The epoch of the owner's keys.
+    #[must_use]
+    pub fn epoch(&self) -> KeyEpoch {
+        self.epoch
+    }
+}
+
 impl fmt::Debug for Sealed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sealed")
@@ -539,11 +502,17 @@ impl fmt::Debug for Keys {
     }
 }
 
+fn too_fast() -> Error {
+    Error::unavailable("the keys change faster than they can be read")
+}
+
 const ATTEMPTS: usize = 8;
 /// The AWS SDKs' bound for keys that are fetched at a time.
 const FAN_OUT: usize = 20;
 
 #[cfg(test)]
 mod doubles;
+#[cfg(test)]
+mod life_tests;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! The data keys of one owner, unwrapped, for as long as they may be held.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -18,7 +19,7 @@ pub(super) struct Ring {
     pub(super) shredded: bool,
     keys: Vec<RingKey>,
     loaded_at: Duration,
-    generation: u64,
+    generation: Generation,
     /// Whether somebody is loading the ring that will take the place of this one.
     renewing: AtomicBool,
 }
@@ -31,14 +32,24 @@ pub(super) struct RingKey {
 
 /// The rings of the owners that were last used: bounded in number and in time.
 ///
-/// INVARIANT: a ring is used only in the generation in which its loading began. Whatever destroys
-/// keys begins a new one afterwards, so that no ring that was read before is used after, also not
-/// one that was on its way.
+/// INVARIANT: a ring is used only in the generation in which its loading began. Whatever changes an
+/// owner's keys begins a new one afterwards, so that no ring that was read before is used after, also
+/// not one that was on its way.
 #[derive(Debug)]
 pub(super) struct Rings {
     rings: Cache<KeyOwner, Arc<Ring>>,
-    generation: AtomicU64,
+    /// An owner has one of these by its hash: what one does to its keys lets few others load theirs
+    /// again. The hash is keyed at random, so that nobody chooses who they are.
+    generations: Box<[AtomicU64]>,
+    hasher: RandomState,
     ttl: Duration,
+}
+
+/// A count of an owner's, as it stood when the loading of a ring began.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Generation {
+    slot: usize,
+    count: u64,
 }
 
 /// What becomes of a ring that is found.
@@ -47,19 +58,27 @@ pub(super) enum Age {
     Fresh,
     /// It serves, and one of its users loads the next.
     Aging,
+    /// It serves nobody.
     Stale,
+    /// It serves whoever does not know of a later epoch.
+    Behind,
 }
 
 /// The right to renew a ring, which the next may have when it is dropped.
 #[derive(Debug)]
 pub(super) struct Renewal<'a>(&'a AtomicBool);
 
-/// Begins a new generation when it is dropped, however the work between ends.
+/// Begins a new generation of an owner when it is dropped, however the work between ends: unless it is
+/// known to have changed nothing.
 #[derive(Debug)]
-pub(super) struct Forget<'a>(&'a Rings);
+pub(super) struct Forget<'a> {
+    rings: &'a Rings,
+    owner: KeyOwner,
+    needed: bool,
+}
 
 impl Ring {
-    pub(super) fn new(set: KeySet, loaded_at: Duration, generation: u64) -> Self {
+    pub(super) fn new(set: KeySet, loaded_at: Duration, generation: Generation) -> Self {
         let key = |stored| RingKey { stored, opened: OnceCell::new() };
         Self {
             epoch: set.epoch,
@@ -99,13 +118,26 @@ impl Ring {
     }
 }
 
+#[cfg(test)]
+impl Generation {
+    pub(super) fn slot(self) -> usize {
+        self.slot
+    }
+}
+
 impl Rings {
     pub(super) fn new(capacity: usize, ttl: Duration) -> Self {
-        Self { rings: Cache::new(capacity), generation: AtomicU64::new(0), ttl }
+        let generations = (0..GENERATIONS).map(|_| AtomicU64::new(0)).collect();
+        Self { rings: Cache::new(capacity), generations, hasher: RandomState::new(), ttl }
     }
 
-    pub(super) fn generation(&self) -> u64 {
-        self.generation.load(Ordering::SeqCst)
+    pub(super) fn generation(&self, owner: &KeyOwner) -> Generation {
+        let slot = usize::try_from(self.hasher.hash_one(owner) % GENERATIONS).unwrap_or(0);
+        Generation { slot, count: self.count(slot) }
+    }
+
+    fn count(&self, slot: usize) -> u64 {
+        self.generations.get(slot).map_or(0, |count| count.load(Ordering::SeqCst))
     }
 
     pub(super) fn get(&self, owner: &KeyOwner) -> Option<Arc<Ring>> {
@@ -133,8 +165,10 @@ impl Rings {
 
     pub(super) fn age(&self, ring: &Ring, at_least: KeyEpoch, now: Duration) -> Age {
         let age = now.saturating_sub(ring.loaded_at);
-        if !self.is_current(ring, at_least) || age >= self.ttl {
+        if !self.is_known(ring) || age >= self.ttl {
             Age::Stale
+        } else if ring.epoch < at_least {
+            Age::Behind
         } else if age >= self.ttl.saturating_sub(GRACE.min(self.ttl / 4)) {
             Age::Aging
         } else {
@@ -142,13 +176,18 @@ impl Rings {
         }
     }
 
-    /// Whether nothing was destroyed since, as far as is known.
-    pub(super) fn is_current(&self, ring: &Ring, at_least: KeyEpoch) -> bool {
-        ring.generation == self.generation() && ring.epoch >= at_least
+    /// Whether nothing was changed since in this process.
+    pub(super) fn is_known(&self, ring: &Ring) -> bool {
+        ring.generation.count == self.count(ring.generation.slot)
     }
 
-    pub(super) fn forget(&self) -> Forget<'_> {
-        Forget(self)
+    /// Whether nothing was changed since, as far as is known.
+    pub(super) fn is_current(&self, ring: &Ring, at_least: KeyEpoch) -> bool {
+        self.is_known(ring) && ring.epoch >= at_least
+    }
+
+    pub(super) fn forget(&self, owner: KeyOwner) -> Forget<'_> {
+        Forget { rings: self, owner, needed: true }
     }
 
     #[cfg(test)]
@@ -163,12 +202,25 @@ impl Drop for Renewal<'_> {
     }
 }
 
+impl Forget<'_> {
+    /// Nothing was changed: what is held may stay.
+    pub(super) fn keep(mut self) {
+        self.needed = false;
+    }
+}
+
 impl Drop for Forget<'_> {
     fn drop(&mut self) {
-        self.0.generation.fetch_add(1, Ordering::SeqCst);
-        self.0.rings.clear();
+        if self.needed {
+            let slot = self.rings.generation(&self.owner).slot;
+            if let Some(count) = self.rings.generations.get(slot) {
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+            self.rings.rings.remove(&self.owner);
+        }
     }
 }
 
 /// How long before its end a ring is renewed.
 const GRACE: Duration = Duration::from_secs(10);
+const GENERATIONS: u64 = 256;

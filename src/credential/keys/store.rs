@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use crate::ambient::CrossTenantAuthority;
 use crate::crypto::{KekId, KeyCheckValue, KeyId, KeyOwner, WrappedKey};
 use crate::error::Result;
+use crate::id::OrganizationId;
 use crate::scope::TenantScope;
 
 /// Keeps the wrapped data keys of organizations and of the platform. Open: implement it for your
@@ -25,10 +26,27 @@ use crate::scope::TenantScope;
 /// - What takes an epoch MUST do nothing and answer `false` where the stored epoch is another.
 /// - At most one key of an owner is active. A set that was shredded MUST stay so: no key is ever
 ///   added to it.
+/// - A key MUST be wrapped under a KEK that has a canary, as a row refers to a row by a foreign key:
+///   [`activate`](Self::activate) and [`rewrap`](Self::rewrap) answer `false` where there is none,
+///   and [`remove_canary`](Self::remove_canary) does while a key is wrapped under its KEK. Both MUST
+///   be decided in the atomic step that writes.
 /// - A destroyed key MUST keep its row and lose its wrapped bytes, in every copy that the store
 ///   itself keeps.
 /// - A method that answers `Ok` MUST have made its change durable.
 /// - A foreign key id MUST be answered like one that does not exist.
+///
+/// # What writes sealed values
+///
+/// A value MUST NOT come to stand under a key that was retired after it was sealed: nothing would
+/// open it. Reading the epoch before the write is not enough, for it may be raised before the commit.
+///
+/// - The transaction that writes a sealed value MUST read the owner's epoch with a lock that keeps
+///   every change of it waiting, and hold the lock until it has committed: `SELECT … FOR SHARE` or
+///   `SERIALIZABLE` on PostgreSQL, `BEGIN IMMEDIATE` on SQLite. Where the epoch is not that of the
+///   value ([`Sealed::epoch`](super::Sealed::epoch)) or the owner is shredded, it MUST write nothing.
+/// - Whoever counts the values under a key, to have it destroyed, MUST read the epoch before it
+///   counts or in the same snapshot, and give that epoch to [`Keys::retire`](super::Keys::retire).
+///   What is counted under a key that is not active at that epoch can only become less.
 ///
 /// # Cancellation
 ///
@@ -37,12 +55,17 @@ use crate::scope::TenantScope;
 /// # Wrappers
 ///
 /// A wrapper implements every method and passes on the errors of what it wraps.
+///
+/// # Testing
+///
+/// [`conformance::key_store`](super::conformance::key_store) tries a store.
 #[async_trait]
 pub trait KeyStore: fmt::Debug + Send + Sync + 'static {
     /// All keys of the owner, and its epoch.
     async fn load(&self, access: KeyAccess<'_>) -> Result<KeySet>;
 
-    /// Makes a key the active one and the one before decrypt-only, if the epoch is still `seen`.
+    /// Makes a key the active one and the one before decrypt-only, if the epoch is still `seen` and
+    /// the KEK has a canary.
     async fn activate(
         &self,
         access: KeyAccess<'_>,
@@ -50,7 +73,8 @@ pub trait KeyStore: fmt::Debug + Send + Sync + 'static {
         key: &StoredKey,
     ) -> Result<bool>;
 
-    /// Puts the same data key wrapped anew in the place of `from`, if that still stands there.
+    /// Puts the same data key wrapped anew in the place of `from`, if that still stands there and the
+    /// KEK has a canary.
     async fn rewrap(
         &self,
         access: KeyAccess<'_>,
@@ -79,17 +103,43 @@ pub trait KeyStore: fmt::Debug + Send + Sync + 'static {
     /// Keeps a canary, unless there is one for its KEK.
     async fn add_canary(&self, canary: &StoredKey) -> Result<()>;
 
-    /// Forgets the canary of a KEK that is retired.
-    async fn remove_canary(&self, kek: &KekId) -> Result<()>;
+    /// Forgets the canary of a KEK, unless any owner's key is wrapped under it: `false` then.
+    ///
+    /// # Cross-tenant authority
+    ///
+    /// Looks at the keys of every organization and of the platform.
+    async fn remove_canary(&self, kek: &KekId, authority: &CrossTenantAuthority) -> Result<bool>;
+
+    /// How many data keys are wrapped under a KEK, of all organizations and of the platform.
+    ///
+    /// # Cross-tenant authority
+    ///
+    /// Counts the keys of every organization.
+    async fn in_use(&self, kek: &KekId, authority: &CrossTenantAuthority) -> Result<u64>;
+
+    /// Every organization that has keys, active or not.
+    ///
+    /// # Cross-tenant authority
+    ///
+    /// Tells which organizations there are.
+    async fn organizations(&self, authority: &CrossTenantAuthority) -> Result<Vec<OrganizationId>>;
 }
 
 /// The permission by which keys are reached, and whose keys they are therefore.
+///
+/// # Security
+///
+/// [`Keys`](super::Keys) alone makes one, after it compared the issuer of the scope: a store is not
+/// driven with the scopes of somebody else's issuer. The scope may be one of a suspended
+/// organization, for the care of its keys; a store uses it for nothing else.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum KeyAccess<'a> {
     /// The scope's organization.
+    #[non_exhaustive]
     Organization(&'a TenantScope),
     /// The platform itself.
+    #[non_exhaustive]
     Platform(&'a CrossTenantAuthority),
 }
 
@@ -218,6 +268,12 @@ impl StoredKey {
         Self { id, version, state, wrapped, check, created_at, destroyed_at: None }
     }
 
+    /// The KEK under which it is wrapped: `None` once it is destroyed.
+    #[must_use]
+    pub fn kek(&self) -> Option<&KekId> {
+        self.wrapped.as_ref().map(WrappedKey::kek)
+    }
+
     /// The key with the time at which it was destroyed.
     #[must_use]
     pub fn destroyed(mut self, at: OffsetDateTime) -> Self {
@@ -288,7 +344,15 @@ impl<S: KeyStore + ?Sized> KeyStore for Arc<S> {
         (**self).add_canary(canary).await
     }
 
-    async fn remove_canary(&self, kek: &KekId) -> Result<()> {
-        (**self).remove_canary(kek).await
+    async fn remove_canary(&self, kek: &KekId, authority: &CrossTenantAuthority) -> Result<bool> {
+        (**self).remove_canary(kek, authority).await
+    }
+
+    async fn in_use(&self, kek: &KekId, authority: &CrossTenantAuthority) -> Result<u64> {
+        (**self).in_use(kek, authority).await
+    }
+
+    async fn organizations(&self, authority: &CrossTenantAuthority) -> Result<Vec<OrganizationId>> {
+        (**self).organizations(authority).await
     }
 }

@@ -1,9 +1,11 @@
 use uuid::Uuid;
 
-use super::doubles::{Mood, Provider, World, context, open, refused};
+use super::doubles::{Mood, Provider, World, authority, context, open, refused};
 use super::*;
 use crate::ambient::cross_tenant_authority;
+use crate::crypto::WrappedKey;
 use crate::crypto::{AccessToken, KekId, KeyDestruction, LocalKeyring, SecretKind};
+use crate::error::ErrorKind;
 use crate::id::OrganizationId;
 use crate::scope::{MemoryDirectory, Principal, Role};
 
@@ -119,7 +121,8 @@ async fn c25_a_process_without_a_kek_that_is_in_use_does_not_start() {
     assert_eq!(ahead.check().await.unwrap_err().kind(), ErrorKind::Unconfigured);
     assert_eq!(world.keys.check().await.unwrap_err().kind(), ErrorKind::Unconfigured);
     let retired = KekId::parse("next:random").unwrap();
-    world.store.remove_canary(&retired).await.unwrap();
+    ahead.retire_kek(&retired, &authority()).await.unwrap_err();
+    world.keys.retire_kek(&retired, &authority()).await.unwrap();
     world.keys.check().await.unwrap();
 }
 
@@ -176,7 +179,7 @@ async fn c27_whoever_saw_an_older_set_changes_nothing() {
     world.keys.rotate(&world.a).await.unwrap();
     let new = world.store.load(access).await.unwrap();
     let mut late = new.keys[1].clone();
-    (late.id, late.version) = (KeyId::random(), 9);
+    (late.id, late.version) = (KeyId::random().unwrap(), 9);
     assert!(!world.store.activate(access, old.epoch, &late).await.unwrap());
     assert!(!world.keys.retire(&world.a, new.keys[0].id, old.epoch).await.unwrap());
     // Neither the active key nor a foreign one is retired.
@@ -234,7 +237,7 @@ async fn c28_a_shredded_organization_opens_nothing_and_gets_no_new_key() {
         for error in [
             keys.seal(&world.a, &context(), b"new").await.unwrap_err(),
             keys.rotate(&world.a).await.unwrap_err(),
-            keys.blind_indexes(&world.a, "email", b"ann").await.unwrap_err(),
+            keys.blind_indexes(&world.a, "email", b"ann", KeyEpoch::default()).await.unwrap_err(),
             open(keys, &world.a, &sealed).await.unwrap_err(),
         ] {
             assert_eq!(error.kind(), ErrorKind::Shredded, "{error}");
@@ -380,6 +383,9 @@ async fn a_provider_that_is_down_slow_or_wrong_is_a_typed_error_and_nothing_is_c
             keys.seal(&world.b, &context(), b"text").await.map(drop).unwrap_err(),
             keys.rotate(&world.a).await.map(drop).unwrap_err(),
         ] {
+            // Its canary shows a wrong provider up before it wraps anything.
+            let wrong = mood == Mood::Wrong;
+            let kind = if wrong { ErrorKind::Unconfigured } else { kind };
             assert_eq!(error.kind(), kind, "{mood:?}");
         }
         if mood == Mood::Wrong {
@@ -392,6 +398,26 @@ async fn a_provider_that_is_down_slow_or_wrong_is_a_typed_error_and_nothing_is_c
     assert_eq!(world.store.load(a).await.unwrap().keys.len(), 1);
     assert_eq!(world.store.load(b).await.unwrap().keys.len(), 0);
     assert_eq!(open(&world.elsewhere(), &world.a, &sealed).await.unwrap(), b"text");
+}
+
+/// Its canary was well when it was tried.
+#[tokio::test]
+async fn a_provider_that_went_wrong_since_it_was_tried_makes_no_key() {
+    let world = World::new().await;
+    let sealed = world.keys.seal(&world.a, &context(), b"text").await.unwrap();
+    world.provider.set(Mood::Wrong);
+    for error in [
+        world.keys.seal(&world.b, &context(), b"text").await.map(drop).unwrap_err(),
+        world.keys.rotate(&world.a).await.map(drop).unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert_eq!(error.to_string(), "the key provider does not unwrap what it wrapped");
+    }
+    let [a, b] = [&world.a, &world.b].map(KeyAccess::Organization);
+    assert_eq!(world.store.load(a).await.unwrap().keys.len(), 1);
+    assert_eq!(world.store.load(b).await.unwrap().keys.len(), 0);
+    world.provider.set(Mood::Well);
+    assert_eq!(open(&world.keys, &world.a, &sealed).await.unwrap(), b"text");
 }
 
 /// A key that does not come keeps its own organization waiting, and no other.
@@ -542,7 +568,11 @@ async fn a_scope_that_ended_or_is_another_issuers_reaches_no_key() {
     for error in [
         world.keys.seal(&stranger.a, &context(), b"x").await.unwrap_err(),
         open(&world.keys, &stranger.a, &sealed).await.unwrap_err(),
-        world.keys.blind_indexes(&stranger.a, "email", b"x").await.unwrap_err(),
+        world
+            .keys
+            .blind_indexes(&stranger.a, "email", b"x", KeyEpoch::default())
+            .await
+            .unwrap_err(),
         world.keys.rotate(&stranger.a).await.unwrap_err(),
         world.keys.rewrap(&stranger.a).await.unwrap_err(),
         world.keys.retire(&stranger.a, sealed.key(), sealed.epoch()).await.unwrap_err(),
@@ -554,7 +584,7 @@ async fn a_scope_that_ended_or_is_another_issuers_reaches_no_key() {
     for error in [
         world.keys.seal(&world.a, &context(), b"x").await.unwrap_err(),
         open(&world.keys, &world.a, &sealed).await.unwrap_err(),
-        world.keys.blind_indexes(&world.a, "email", b"x").await.unwrap_err(),
+        world.keys.blind_indexes(&world.a, "email", b"x", KeyEpoch::default()).await.unwrap_err(),
         world.keys.rotate(&world.a).await.unwrap_err(),
         world.keys.rewrap(&world.a).await.unwrap_err(),
         world.keys.retire(&world.a, sealed.key(), sealed.epoch()).await.unwrap_err(),
@@ -582,8 +612,9 @@ async fn c17_the_platform_is_no_organization() {
 
     world.keys.rotate_platform(&authority()).await.unwrap();
     assert_eq!(world.keys.rewrap_platform(&authority()).await.unwrap(), 0);
-    let indexes = world.keys.blind_indexes_platform("shop", b"x", &authority()).await.unwrap();
-    assert_eq!(indexes.len(), 2);
+    let indexes =
+        world.keys.blind_indexes_platform("shop", b"x", start, &authority()).await.unwrap();
+    assert_eq!(indexes.all().len(), 2);
     let recorded =
         |event: &AuditEvent| event.kind == AuditKind::CrossTenant { reason: "client secret" };
     assert_eq!(world.sink.all().into_iter().filter(recorded).count(), 6);
@@ -596,7 +627,10 @@ async fn c17_the_platform_is_no_organization() {
 #[tokio::test]
 async fn blind_indexes_compare_inside_an_organization_and_across_its_rotations() {
     let world = World::new().await;
-    let index = async |scope| world.keys.blind_indexes(scope, "email", b"ann").await.unwrap();
+    let index = async |scope| {
+        let indexes = world.keys.blind_indexes(scope, "email", b"ann", KeyEpoch::default()).await;
+        indexes.unwrap().all().to_vec()
+    };
     let (a, b) = (index(&world.a).await, index(&world.b).await);
     assert_eq!(a, index(&world.a).await);
     assert!(a.iter().all(|index| !b.contains(index)));
@@ -604,7 +638,8 @@ async fn blind_indexes_compare_inside_an_organization_and_across_its_rotations()
     let rotated = index(&world.a).await;
     assert_eq!((rotated.len(), rotated[1]), (2, a[0]));
     assert_ne!(rotated[0], a[0]);
-    let error = world.keys.blind_indexes(&world.a, "", b"ann").await.unwrap_err();
+    let error =
+        world.keys.blind_indexes(&world.a, "", b"ann", KeyEpoch::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
 }
 
@@ -638,7 +673,13 @@ async fn c35_a_planted_secret_is_in_no_debug_display_error_or_event() {
         format!("{token:?} {token:#?} {}", token.masked()),
         format!("{opened:?} {opened:#?} {sealed:?} {:?}", world.keys),
         format!("{:?}", world.store),
-        format!("{:?}", world.keys.blind_indexes(&world.a, "email", planted.as_bytes()).await),
+        format!(
+            "{:?}",
+            world
+                .keys
+                .blind_indexes(&world.a, "email", planted.as_bytes(), KeyEpoch::default())
+                .await
+        ),
         format!("{:?}", sealed.as_bytes()),
         format!("{:?}", AccessToken::from_bytes(opened)),
     ];

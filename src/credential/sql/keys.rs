@@ -3,15 +3,17 @@
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
-use super::SqlCredentialStore;
+use super::platform::{ATTEMPTS, Platform, too_fast};
 use super::tables::{
     CanaryRow, KeyRow, RingRow, SLOT, canaries, key_rings, key_set, micros, organization_keys,
 };
-use crate::ambient::read_global;
+use super::{SqlCredentialStore, set_epoch};
+use crate::ambient::{CrossTenantAuthority, read_global};
 use crate::credential::{KeyAccess, KeyEpoch, KeySet, KeyState, KeyStore, StoredKey};
 use crate::crypto::{KekId, KeyId, WrappedKey};
 use crate::database::Transaction;
 use crate::error::{Error, ErrorKind, Result};
+use crate::id::OrganizationId;
 use crate::scope::TenantScope;
 
 #[async_trait]
@@ -22,7 +24,7 @@ impl KeyStore for SqlCredentialStore {
                 let rows = RingRow::select(scope).left_join_from(organization_keys::slot);
                 key_set(rows.fetch_all(&self.db).await?)
             }
-            KeyAccess::Platform(authority) => self.platform(authority).await,
+            KeyAccess::Platform(authority) => Ok(self.platform(authority).await?.set),
         }
     }
 
@@ -32,20 +34,23 @@ impl KeyStore for SqlCredentialStore {
         seen: KeyEpoch,
         key: &StoredKey,
     ) -> Result<bool> {
+        let Some(kek) = key.kek() else { return Ok(false) };
         let scope = match access {
             KeyAccess::Organization(scope) => scope,
             KeyAccess::Platform(authority) => {
+                let Some(canary) = self.canary(kek, authority).await? else { return Ok(false) };
                 return self
-                    .change_platform(authority, |set| {
-                        change(set, seen, |set| {
-                            for other in &mut set.keys {
-                                if other.state == KeyState::Active {
-                                    other.state = KeyState::DecryptOnly;
+                    .change_platform(authority, |platform| {
+                        platform.is_open(canary)
+                            && change(&mut platform.set, seen, |set| {
+                                for other in &mut set.keys {
+                                    if other.state == KeyState::Active {
+                                        other.state = KeyState::DecryptOnly;
+                                    }
                                 }
-                            }
-                            set.keys.push(key.clone());
-                            true
-                        })
+                                set.keys.push(key.clone());
+                                true
+                            })
                     })
                     .await;
             }
@@ -54,7 +59,10 @@ impl KeyStore for SqlCredentialStore {
         if !raise(scope, &mut tx, seen).await? {
             return Ok(false);
         }
-        KeyRow::insert(scope, KeyRow::of(key)?).execute(&mut tx).await?;
+        match KeyRow::insert(scope, KeyRow::of(key)?).execute(&mut tx).await {
+            Err(error) if is_without_canary(&error) => return Ok(false),
+            inserted => inserted?,
+        };
         RingRow::update(scope)
             .set(key_rings::active, *key.id.as_uuid())
             .key(SLOT)
@@ -74,9 +82,14 @@ impl KeyStore for SqlCredentialStore {
         let scope = match access {
             KeyAccess::Organization(scope) => scope,
             KeyAccess::Platform(authority) => {
+                let canary = self.canary(to.kek(), authority).await?;
+                let Some(canary) = canary else { return Ok(false) };
                 return self
-                    .change_platform(authority, |set| {
-                        let stored = set.keys.iter_mut().find(|stored| stored.id == key);
+                    .change_platform(authority, |platform| {
+                        if !platform.is_open(canary) {
+                            return false;
+                        }
+                        let stored = platform.set.keys.iter_mut().find(|stored| stored.id == key);
                         let wrapped = stored.and_then(|stored| stored.wrapped.as_mut());
                         let Some(wrapped) = wrapped.filter(|wrapped| **wrapped == *from) else {
                             return false;
@@ -95,8 +108,11 @@ impl KeyStore for SqlCredentialStore {
             .set(organization_keys::kek_id, to.kek().as_str())
             .filter(organization_keys::key_id.eq(*key.as_uuid()).and(unchanged))
             .execute(&self.db)
-            .await?;
-        Ok(changed == 1)
+            .await;
+        match changed {
+            Err(error) if is_without_canary(&error) => Ok(false),
+            changed => Ok(changed? == 1),
+        }
     }
 
     async fn destroy(
@@ -110,8 +126,8 @@ impl KeyStore for SqlCredentialStore {
             KeyAccess::Organization(scope) => scope,
             KeyAccess::Platform(authority) => {
                 return self
-                    .change_platform(authority, |set| {
-                        change(set, seen, |set| {
+                    .change_platform(authority, |platform| {
+                        change(&mut platform.set, seen, |set| {
                             let retired = |stored: &&mut StoredKey| {
                                 stored.id == key && stored.state == KeyState::DecryptOnly
                             };
@@ -126,10 +142,12 @@ impl KeyStore for SqlCredentialStore {
             }
         };
         let mut tx = self.db.begin(scope).await?;
+        if !raise(scope, &mut tx, seen).await? {
+            return Ok(false);
+        }
+        // Read after the epoch was compared and the row locked by it.
         let ring = RingRow::find(scope, SLOT).fetch_optional(&mut tx).await?;
-        if ring.is_none_or(|ring| ring.active == Some(*key.as_uuid()))
-            || !raise(scope, &mut tx, seen).await?
-        {
+        if ring.is_none_or(|ring| ring.active == Some(*key.as_uuid())) {
             return Ok(false);
         }
         let destroyed = destroy(scope, &mut tx, Some(key), at).await?;
@@ -143,7 +161,8 @@ impl KeyStore for SqlCredentialStore {
         let scope = match access {
             KeyAccess::Organization(scope) => scope,
             KeyAccess::Platform(authority) => {
-                let shredded = |set: &mut KeySet| {
+                let shredded = |platform: &mut Platform| {
+                    let set = &mut platform.set;
                     if set.shredded_at.is_some() {
                         return false;
                     }
@@ -155,33 +174,35 @@ impl KeyStore for SqlCredentialStore {
                 };
                 for _ in 0..ATTEMPTS {
                     if self.change_platform(authority, shredded).await?
-                        || self.platform(authority).await?.shredded_at.is_some()
+                        || self.platform(authority).await?.set.shredded_at.is_some()
                     {
                         return Ok(());
                     }
                 }
-                return Err(Error::unavailable("the platform's keys change too fast"));
+                return Err(too_fast());
             }
         };
-        let mut tx = self.db.begin(scope).await?;
-        let ring = RingRow::find(scope, SLOT).fetch_optional(&mut tx).await?;
-        if ring.as_ref().is_some_and(|ring| ring.shredded_at.is_some()) {
-            return Ok(());
+        for _ in 0..ATTEMPTS {
+            let mut tx = self.db.begin(scope).await?;
+            let ring = RingRow::find(scope, SLOT).fetch_optional(&mut tx).await?;
+            if ring.as_ref().is_some_and(|ring| ring.shredded_at.is_some()) {
+                return Ok(());
+            }
+            let seen = ring.map_or(Ok(KeyEpoch::default()), |ring| ring.epoch())?;
+            // Before the keys are destroyed: none is added any more.
+            if !raise(scope, &mut tx, seen).await? {
+                continue;
+            }
+            destroy(scope, &mut tx, None, at).await?;
+            RingRow::update(scope)
+                .set(key_rings::active, None)
+                .set(key_rings::shredded_at, micros(at)?)
+                .key(SLOT)
+                .execute(&mut tx)
+                .await?;
+            return tx.commit().await;
         }
-        destroy(scope, &mut tx, None, at).await?;
-        let epoch = ring.map_or(Ok(KeyEpoch::default()), |ring| ring.epoch())?.next();
-        let ring = RingRow {
-            slot: SLOT,
-            epoch: epoch.get().cast_signed(),
-            active: None,
-            shredded_at: Some(micros(at)?),
-        };
-        RingRow::insert(scope, ring)
-            .on_conflict(key_rings::slot)
-            .update((key_rings::epoch, key_rings::active, key_rings::shredded_at))
-            .execute(&mut tx)
-            .await?;
-        tx.commit().await
+        Err(too_fast())
     }
 
     async fn canaries(&self) -> Result<Vec<StoredKey>> {
@@ -198,31 +219,58 @@ impl KeyStore for SqlCredentialStore {
         }
     }
 
-    async fn remove_canary(&self, kek: &KekId) -> Result<()> {
-        CanaryRow::delete_global(&self.authority)
-            .filter(canaries::kek_id.eq(kek.as_str()))
-            .execute(&self.db)
-            .await
-            .map(drop)
+    async fn remove_canary(&self, kek: &KekId, authority: &CrossTenantAuthority) -> Result<bool> {
+        if self.in_use(kek, authority).await? > 0 {
+            return Ok(false);
+        }
+        let Some(canary) = self.canary(kek, authority).await? else { return Ok(true) };
+        let Some(closing) = self.close(kek, canary, authority).await? else { return Ok(false) };
+        let this = canaries::kek_id.eq(kek.as_str()).and(canaries::key_id.eq(canary));
+        match CanaryRow::delete_global(authority).filter(this).execute(&self.db).await {
+            // An organization's key refers to it.
+            Err(error) if error.kind() == ErrorKind::Conflict => {
+                self.reopen(closing, authority).await?;
+                Ok(false)
+            }
+            deleted => deleted.map(|_| true),
+        }
+    }
+
+    async fn in_use(&self, kek: &KekId, authority: &CrossTenantAuthority) -> Result<u64> {
+        let wrapped = KeyRow::select_across(authority)
+            .filter(organization_keys::kek_id.eq(kek.as_str()))
+            .fetch_all(&self.db)
+            .await?;
+        Ok(wrapped.len() as u64 + self.platform(authority).await?.in_use(kek))
+    }
+
+    async fn organizations(&self, authority: &CrossTenantAuthority) -> Result<Vec<OrganizationId>> {
+        let rings = RingRow::select_across(authority).fetch_all(&self.db).await?;
+        let mut organizations: Vec<_> = rings.into_iter().map(|(id, _)| id).collect();
+        organizations.sort_unstable();
+        Ok(organizations)
     }
 }
 
 /// Raises the organization's epoch, if it is the one that was seen: made at the first key.
 async fn raise(scope: &TenantScope, tx: &mut Transaction, seen: KeyEpoch) -> Result<bool> {
-    let ring = RingRow::find(scope, SLOT).fetch_optional(&mut *tx).await?;
-    let epoch = seen.next().get().cast_signed();
-    match ring {
-        None if seen == KeyEpoch::default() => {
-            let ring = RingRow { slot: SLOT, epoch, active: None, shredded_at: None };
-            RingRow::insert(scope, ring).execute(tx).await?;
-            Ok(true)
-        }
-        Some(ring) if ring.epoch()? == seen && ring.shredded_at.is_none() => {
-            RingRow::update(scope).set(key_rings::epoch, epoch).key(SLOT).execute(tx).await?;
-            Ok(true)
-        }
-        _ => Ok(false),
+    if set_epoch(scope, tx, seen, seen.next()).await? {
+        return Ok(true);
     }
+    if seen != KeyEpoch::default() {
+        return Ok(false);
+    }
+    let epoch = seen.next().get().cast_signed();
+    let ring = RingRow { slot: SLOT, epoch, active: None, shredded_at: None };
+    match RingRow::insert(scope, ring).execute(tx).await {
+        Err(error) if error.kind() == ErrorKind::Conflict => Ok(false),
+        inserted => Ok(inserted? == 1),
+    }
+}
+
+/// Whether a key was refused because no canary has its KEK: the one reference that can be missing.
+fn is_without_canary(error: &Error) -> bool {
+    error.kind() == ErrorKind::NotFound
 }
 
 /// Destroys one key, or all that there are.
@@ -253,5 +301,3 @@ fn change(set: &mut KeySet, seen: KeyEpoch, change: impl FnOnce(&mut KeySet) -> 
     }
     changed
 }
-
-const ATTEMPTS: usize = 8;

@@ -15,8 +15,8 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use self::tables::{
-    CanaryRow, CredentialRow, KeyRow, PlatformRow, ResealRow, RingRow, SLOT, credentials, number,
-    reseals,
+    CanaryRow, CredentialRow, KeyRow, PlatformRow, ResealRow, RingRow, SLOT, credentials,
+    key_rings, number, reseals,
 };
 use super::keys::KeyEpoch;
 use super::record::{
@@ -27,7 +27,6 @@ use crate::ambient::CrossTenantAuthority;
 use crate::crypto::KeyId;
 use crate::database::{Database, Transaction};
 use crate::error::{ErrorKind, Result};
-use crate::id::OrganizationId;
 use crate::query::{Prepared, count};
 use crate::scope::TenantScope;
 use crate::table::Schema;
@@ -72,7 +71,8 @@ use crate::table::Schema;
 #[derive(Clone)]
 pub struct SqlCredentialStore {
     db: Database,
-    /// For what belongs to no organization: canaries.
+    /// For the canaries that are read at start and added with a first key, which belong to no
+    /// organization.
     authority: Arc<CrossTenantAuthority>,
     by_id: Arc<Prepared<Found, (Uuid,)>>,
 }
@@ -98,14 +98,13 @@ impl SqlCredentialStore {
         Self { db: db.clone(), authority: Arc::new(authority), by_id: Arc::new(by_id) }
     }
 
-    /// A transaction in which the keys are those of the epoch: `None` where they are not.
+    /// A transaction in which the keys are and stay those of the epoch: `None` where they are not.
     async fn begin(&self, scope: &TenantScope, epoch: KeyEpoch) -> Result<Option<Transaction>> {
         let mut tx = self.db.begin(scope).await?;
-        let ring = RingRow::find(scope, SLOT).fetch_optional(&mut tx).await?;
-        let Some(ring) = ring else { return Ok(None) };
         // INVARIANT: asked in the transaction that writes, so that nothing is written under a key
-        // that was retired or destroyed since it was sealed.
-        let current = ring.epoch()? == epoch && ring.shredded_at.is_none();
+        // that was retired or destroyed since it was sealed. The row is written to be locked: until
+        // the commit no key changes.
+        let current = set_epoch(scope, &mut tx, epoch, epoch).await?;
         Ok(current.then_some(tx))
     }
 
@@ -290,13 +289,23 @@ impl CredentialStore for SqlCredentialStore {
         let row = ResealRow::find(scope, SLOT).fetch_optional(&self.db).await?;
         row.map(ResealRow::into_checkpoint).transpose()
     }
+}
 
-    async fn organizations(&self, authority: &CrossTenantAuthority) -> Result<Vec<OrganizationId>> {
-        let rows = RingRow::select_across(authority).fetch_all(&self.db).await?;
-        let mut organizations: Vec<_> = rows.into_iter().map(|(id, _)| id).collect();
-        organizations.sort_unstable();
-        Ok(organizations)
-    }
+/// Sets the organization's epoch, if it is the one that was seen and the keys were not shredded. The
+/// row stays locked until the transaction ends.
+async fn set_epoch(
+    scope: &TenantScope,
+    tx: &mut Transaction,
+    seen: KeyEpoch,
+    next: KeyEpoch,
+) -> Result<bool> {
+    let stored = |epoch: KeyEpoch| epoch.get().cast_signed();
+    let as_seen = key_rings::slot
+        .eq(SLOT)
+        .and(key_rings::epoch.eq(stored(seen)))
+        .and(key_rings::shredded_at.is_null());
+    let set = RingRow::update(scope).set(key_rings::epoch, stored(next)).filter(as_seen);
+    Ok(set.execute(tx).await? == 1)
 }
 
 impl fmt::Debug for SqlCredentialStore {
@@ -304,3 +313,7 @@ impl fmt::Debug for SqlCredentialStore {
         f.debug_struct("SqlCredentialStore").field("db", &self.db).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+#[cfg(feature = "sqlite")]
+mod tests;

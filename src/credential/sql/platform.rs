@@ -1,42 +1,45 @@
-//! The platform's own keys, in one row.
+//! The platform's own keys, in one row, and which KEKs they may be wrapped under.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::SqlCredentialStore;
-use super::tables::{PlatformRow, SLOT, check_value, misshapen, number, platform_keys};
+use super::tables::{CanaryRow, PlatformRow, SLOT, number, platform_keys};
 use crate::ambient::{CrossTenantAuthority, read_global};
-use crate::credential::{KeyEpoch, KeySet, KeyState, StoredKey};
-use crate::crypto::{KekId, KeyId, WrappedKey};
-use crate::error::{ErrorKind, Result};
+use crate::credential::key_form::{KeyForm, misshapen};
+use crate::credential::{KeyEpoch, KeySet};
+use crate::crypto::{KekId, KeyId};
+use crate::error::{Error, ErrorKind, Result};
+
+/// The platform's keys, as they stood at one moment.
+#[derive(Default)]
+pub(super) struct Platform {
+    pub(super) set: KeySet,
+    closed: Vec<Closing>,
+}
+
+/// A canary that somebody is about to remove or has removed: the row of the platform cannot refer to
+/// all KEKs of its keys, so it says under which none may be wrapped any more.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Closing {
+    canary: Uuid,
+    /// Whose closing it is: of two at a time, one that is given up leaves the other.
+    ticket: Uuid,
+}
 
 #[derive(Serialize, Deserialize)]
 struct Set {
     #[serde(with = "time::serde::rfc3339::option")]
     shredded_at: Option<OffsetDateTime>,
-    keys: Vec<Key>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Key {
-    id: Uuid,
-    version: u32,
-    active: bool,
-    wrapped: Option<(String, String)>,
-    kcv: String,
-    #[serde(with = "time::serde::rfc3339")]
-    created_at: OffsetDateTime,
-    #[serde(with = "time::serde::rfc3339::option")]
-    destroyed_at: Option<OffsetDateTime>,
+    keys: Vec<KeyForm>,
+    closed: Vec<Closing>,
 }
 
 impl SqlCredentialStore {
-    pub(super) async fn platform(&self, authority: &CrossTenantAuthority) -> Result<KeySet> {
+    pub(super) async fn platform(&self, authority: &CrossTenantAuthority) -> Result<Platform> {
         match self.platform_row(authority).await? {
-            None => Ok(KeySet::default()),
+            None => Ok(Platform::default()),
             Some(row) => decode(&row),
         }
     }
@@ -45,14 +48,14 @@ impl SqlCredentialStore {
     pub(super) async fn change_platform(
         &self,
         authority: &CrossTenantAuthority,
-        change: impl FnOnce(&mut KeySet) -> bool,
+        change: impl FnOnce(&mut Platform) -> bool,
     ) -> Result<bool> {
         let row = self.platform_row(authority).await?;
-        let mut set = row.as_ref().map(decode).transpose()?.unwrap_or_default();
-        if !change(&mut set) {
+        let mut platform = row.as_ref().map(decode).transpose()?.unwrap_or_default();
+        if !change(&mut platform) {
             return Ok(false);
         }
-        let (epoch, keys) = (set.epoch.get().cast_signed(), encode(&set)?);
+        let (epoch, keys) = (platform.set.epoch.get().cast_signed(), encode(platform)?);
         let Some(seen) = row else {
             let row = PlatformRow { slot: SLOT, epoch, keys };
             return match PlatformRow::insert_global(authority, row).execute(&self.db).await {
@@ -70,52 +73,93 @@ impl SqlCredentialStore {
         Ok(changed == 1)
     }
 
+    /// The canary of a KEK, by name.
+    pub(super) async fn canary(
+        &self,
+        kek: &KekId,
+        authority: &CrossTenantAuthority,
+    ) -> Result<Option<Uuid>> {
+        let canaries = read_global::<CanaryRow>(&self.db, authority).await?;
+        Ok(canaries.into_iter().find(|row| row.kek_id == kek.as_str()).map(|row| row.key_id))
+    }
+
+    /// Keeps the platform from wrapping a key under the KEK of a canary: `None` where it has one.
+    ///
+    /// INVARIANT: a canary is removed only while a closing of it stands in the platform's row, and a
+    /// key is added to the row only in a step that sees none: so no key of the platform is wrapped
+    /// under a KEK without a canary. The closing of a canary that was removed stays.
+    pub(super) async fn close(
+        &self,
+        kek: &KekId,
+        canary: Uuid,
+        authority: &CrossTenantAuthority,
+    ) -> Result<Option<Closing>> {
+        let closing = Closing { canary, ticket: *KeyId::random()?.as_uuid() };
+        for _ in 0..ATTEMPTS {
+            let close = |platform: &mut Platform| {
+                platform.closed.push(closing);
+                platform.in_use(kek) == 0
+            };
+            if self.change_platform(authority, close).await? {
+                return Ok(Some(closing));
+            }
+            if self.platform(authority).await?.in_use(kek) > 0 {
+                return Ok(None);
+            }
+        }
+        Err(too_fast())
+    }
+
+    /// Gives up a closing whose canary was not removed.
+    pub(super) async fn reopen(
+        &self,
+        closing: Closing,
+        authority: &CrossTenantAuthority,
+    ) -> Result<()> {
+        for _ in 0..ATTEMPTS {
+            let reopen = |platform: &mut Platform| {
+                platform.closed.retain(|other| *other != closing);
+                true
+            };
+            if self.change_platform(authority, reopen).await? {
+                return Ok(());
+            }
+        }
+        Err(too_fast())
+    }
+
     async fn platform_row(&self, authority: &CrossTenantAuthority) -> Result<Option<PlatformRow>> {
         Ok(read_global::<PlatformRow>(&self.db, authority).await?.pop())
     }
 }
 
-fn decode(row: &PlatformRow) -> Result<KeySet> {
-    let set: Set = serde_json::from_slice(&row.keys).map_err(|_| misshapen())?;
-    let keys = set.keys.into_iter().map(Key::into_stored).collect::<Result<Vec<_>>>()?;
-    Ok(KeySet::new(KeyEpoch::new(number(row.epoch)?), set.shredded_at, keys))
+impl Platform {
+    /// How many keys are wrapped under a KEK.
+    pub(super) fn in_use(&self, kek: &KekId) -> u64 {
+        self.set.keys.iter().map(|key| u64::from(key.kek() == Some(kek))).sum()
+    }
+
+    /// Whether nobody is about to remove the canary, or has.
+    pub(super) fn is_open(&self, canary: Uuid) -> bool {
+        self.closed.iter().all(|closing| closing.canary != canary)
+    }
 }
 
-fn encode(set: &KeySet) -> Result<Vec<u8>> {
-    let keys = set.keys.iter().map(Key::of).collect();
-    let set = Set { shredded_at: set.shredded_at, keys };
+fn decode(row: &PlatformRow) -> Result<Platform> {
+    let set: Set = serde_json::from_slice(&row.keys).map_err(|_| misshapen())?;
+    let keys = set.keys.into_iter().map(KeyForm::into_stored).collect::<Result<Vec<_>>>()?;
+    let epoch = KeyEpoch::new(number(row.epoch)?);
+    Ok(Platform { set: KeySet::new(epoch, set.shredded_at, keys), closed: set.closed })
+}
+
+fn encode(Platform { set, closed }: Platform) -> Result<Vec<u8>> {
+    let keys = set.keys.iter().map(KeyForm::of).collect();
+    let set = Set { shredded_at: set.shredded_at, keys, closed };
     serde_json::to_vec(&set).map_err(|_| misshapen())
 }
 
-impl Key {
-    fn of(key: &StoredKey) -> Self {
-        let wrapped = key.wrapped.as_ref();
-        Self {
-            id: *key.id.as_uuid(),
-            version: key.version,
-            active: key.state == KeyState::Active,
-            wrapped: wrapped.map(|wrapped| {
-                (wrapped.kek().as_str().to_owned(), STANDARD.encode(wrapped.as_bytes()))
-            }),
-            kcv: hex::encode(key.check.as_bytes()),
-            created_at: key.created_at,
-            destroyed_at: key.destroyed_at,
-        }
-    }
-
-    fn into_stored(self) -> Result<StoredKey> {
-        let unwrap = |(kek, bytes): (String, String)| {
-            let bytes = STANDARD.decode(bytes).map_err(|_| misshapen())?;
-            WrappedKey::new(KekId::parse(&kek)?, bytes)
-        };
-        let wrapped = self.wrapped.map(unwrap).transpose()?;
-        let state = if self.active { KeyState::Active } else { KeyState::DecryptOnly };
-        let check = check_value(&hex::decode(&self.kcv).map_err(|_| misshapen())?)?;
-        let id = KeyId::from_uuid(self.id);
-        let key = StoredKey::new(id, self.version, state, wrapped, check, self.created_at);
-        Ok(match self.destroyed_at {
-            Some(at) => key.destroyed(at),
-            None => key,
-        })
-    }
+pub(super) fn too_fast() -> Error {
+    Error::unavailable("the keys change faster than they can be changed")
 }
+
+pub(super) const ATTEMPTS: usize = 8;

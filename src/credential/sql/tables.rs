@@ -3,9 +3,10 @@
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::credential::key_form::{check_value, misshapen};
 use crate::credential::record::{Checkpoint, CredentialId, CredentialInfo, StoredCredential};
 use crate::credential::{KeyEpoch, KeySet, KeyState, StoredKey};
-use crate::crypto::{KekId, KeyCheckValue, KeyId, WrappedKey};
+use crate::crypto::{KekId, KeyId, WrappedKey};
 use crate::error::{Error, Result};
 
 crate::tenant_table! {
@@ -21,14 +22,15 @@ crate::tenant_table! {
 }
 
 crate::tenant_table! {
-    /// A data key, wrapped. Its row stays when it is destroyed.
+    /// A data key, wrapped. Its row stays when it is destroyed. No KEK under which a key is wrapped
+    /// loses its canary: the row refers to it.
     #[derive(Debug, Clone)]
     pub(super) struct KeyRow in organization_keys {
         key key_id: Uuid,
         slot: i16 => key_rings,
         version: i64,
         wrapped: Option<Vec<u8>>,
-        kek_id: Option<String>,
+        kek_id: Option<String> => canaries,
         kcv: Vec<u8>,
         created_at: OffsetDateTime,
         destroyed_at: Option<OffsetDateTime>,
@@ -209,18 +211,10 @@ pub(super) fn micros(at: OffsetDateTime) -> Result<OffsetDateTime> {
         .map_err(|_| Error::internal("a time has no microsecond"))
 }
 
-pub(super) fn check_value(bytes: &[u8]) -> Result<KeyCheckValue> {
-    bytes.try_into().map(KeyCheckValue::from_bytes).map_err(|_| misshapen())
-}
-
 fn signed(number: u64) -> Result<i64> {
     i64::try_from(number).map_err(|_| Error::invalid("a count is too large to be stored"))
 }
 
 pub(super) fn number(stored: i64) -> Result<u64> {
     u64::try_from(stored).map_err(|_| misshapen())
-}
-
-pub(super) fn misshapen() -> Error {
-    Error::corrupt("a stored credential or key is misshapen")
 }

@@ -15,8 +15,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_kms::Client;
+use aws_sdk_kms::config::interceptors::BeforeTransmitInterceptorContextMut;
+use aws_sdk_kms::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kms::primitives::Blob;
+use aws_smithy_types::body::SdkBody;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
@@ -44,7 +47,8 @@ use crate::id::OrganizationId;
 ///
 /// A stored [`KekId`] that names a key which was not configured is refused, because whoever can
 /// write the database could name a key of their own account. An answer that names another key is
-/// refused too. Data keys pass through buffers of the SDK that are not wiped.
+/// refused too. Data keys pass through buffers of the SDK that are not wiped. What the SDK traces holds
+/// none, at any level; an interceptor or an HTTP client of the application's own sees the request.
 ///
 /// # Examples
 ///
@@ -76,7 +80,7 @@ impl AwsKms {
     ///
     /// `Invalid` for anything but the ARN of a key.
     pub fn new(client: Client, key_arn: &str) -> Result<Self> {
-        Ok(Self { client, active: kek(key_arn)?, others: Vec::new(), timeout: TIMEOUT })
+        Ok(Self { client, active: kek(ID, key_arn)?, others: Vec::new(), timeout: TIMEOUT })
     }
 
     /// Also unwraps under another key: the one that was active before.
@@ -85,7 +89,21 @@ impl AwsKms {
     ///
     /// `Invalid` for anything but the ARN of a key.
     pub fn also_unwrap(mut self, key_arn: &str) -> Result<Self> {
-        self.others.push(kek(key_arn)?);
+        self.others.push(kek(self.active.provider(), key_arn)?);
+        Ok(self)
+    }
+
+    /// The same keys as a provider of another name, `aws-kms` without it: where two clients of KMS
+    /// are in use at a time, of two accounts say. What was wrapped is found by the name alone, which
+    /// is therefore the same in every process and stays.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` for a name that is not 1 to 32 characters of `a-z 0-9 -`.
+    pub fn with_id(mut self, id: &str) -> Result<Self> {
+        for kek in self.others.iter_mut().chain([&mut self.active]) {
+            *kek = KekId::new(id, kek.key())?;
+        }
         Ok(self)
     }
 
@@ -153,11 +171,11 @@ impl AwsKms {
 #[deny(clippy::missing_trait_methods)]
 impl KeyProvider for AwsKms {
     fn id(&self) -> &str {
-        ID
+        self.active.provider()
     }
 
     fn serves(&self, provider: &str) -> bool {
-        provider == ID
+        provider == self.id()
     }
 
     async fn active(&self) -> Result<KekId> {
@@ -171,6 +189,8 @@ impl KeyProvider for AwsKms {
             .key_id(self.active.key())
             .set_encryption_context(Some(pairs(context)))
             .plaintext(Blob::new(key.expose_secret().as_slice()))
+            .customize()
+            .interceptor(Untraced)
             .send();
         let refused = || outage("KMS refused to wrap a key");
         let answer = self.send(request, &self.active, refused).await?;
@@ -233,14 +253,37 @@ impl fmt::Debug for AwsKms {
     }
 }
 
-fn kek(key_arn: &str) -> Result<KekId> {
+/// Takes the body of a request out of the sight of `Debug`, by which the SDK traces what it sends:
+/// that of `Encrypt` holds a data key. What the SDK traces of answers is redacted by itself.
+#[derive(Debug)]
+struct Untraced;
+
+impl Intercept for Untraced {
+    fn name(&self) -> &'static str {
+        "tenantry/untraced"
+    }
+
+    fn modify_before_transmit(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> std::result::Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let body = context.request_mut().body_mut();
+        let plain = std::mem::replace(body, SdkBody::taken());
+        *body = plain.map_preserve_contents(SdkBody::from_body_1_x);
+        Ok(())
+    }
+}
+
+fn kek(id: &str, key_arn: &str) -> Result<KekId> {
     let parts: Vec<&str> = key_arn.split(':').collect();
     match parts[..] {
         ["arn", partition, "kms", region, account, resource]
             if ![partition, region, account].contains(&"")
                 && resource.strip_prefix("key/").is_some_and(|key| !key.is_empty()) =>
         {
-            KekId::new(ID, key_arn)
+            KekId::new(id, key_arn)
         }
         _ => Err(Error::invalid(
             "a key of KMS is named by its ARN, `arn:aws:kms:<region>:<account>:key/<id>`",

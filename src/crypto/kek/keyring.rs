@@ -76,11 +76,21 @@ impl LocalKeyring {
     /// `Unconfigured` for a file that is missing, cannot be read, is no regular file, or may be
     /// read or written by others than its owner (on Unix); `Invalid` for one that is not a whole
     /// keyset.
+    ///
+    /// # Security
+    ///
+    /// Who the owner is is not examined. Where the process has more rights than that user, the user
+    /// chooses its keys: keep the file, and the folders above it, in the hands of the process's own
+    /// user or of root.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let unfit = |what: &str| {
             Error::unconfigured(format!("the keyring file `{}` {what}", path.display()))
         };
+        // Before it is opened: to open a pipe is to wait for whoever writes into it.
+        if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+            return Err(unfit("is not a regular file"));
+        }
         let mut file = std::fs::File::open(path).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => unfit("does not exist"),
             kind => unfit(&format!("cannot be read: {kind}")),
@@ -124,7 +134,8 @@ impl LocalKeyring {
     /// The keyset that a program prints: one that decrypts it, like `age` or `sops`.
     ///
     /// The program is started directly, without a shell, and ended when it takes longer than
-    /// `timeout`.
+    /// `timeout`. It inherits the environment. Programs that it started itself are not ended: do not
+    /// wrap it in a script that waits for another.
     ///
     /// # Errors
     ///

@@ -50,8 +50,8 @@ use crate::id::OrganizationId;
 /// - Errors MUST be `Unavailable` where asking again may help ([`Error::outage`]), `Unconfigured`
 ///   for a KEK that it does not have ([`KekId::unknown`]), and `Corrupt` for what does not unwrap
 ///   ([`WrappedKey::refused`]). None carries key bytes.
-/// - [`destroy`](Self::destroy) MUST answer [`KeyDestruction::Destroyed`] only if nothing wrapped
-///   for that organization can ever be unwrapped again, also from a backup.
+/// - [`destroy`](Self::destroy) MUST answer [`KeyDestruction::Destroyed`] only if nothing that the
+///   provider wrapped for that organization can ever be unwrapped again, also from a backup.
 ///
 /// # Clone
 ///
@@ -166,7 +166,15 @@ pub enum WrapPurpose {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KeyDestruction {
-    /// It is gone: a backup does not bring the organization's data keys back.
+    /// It is gone: a backup does not bring those data keys of the organization back that were made
+    /// under it.
+    ///
+    /// # Security
+    ///
+    /// A data key that was made under another KEK and re-wrapped later is the same key: a backup from
+    /// before the re-wrapping holds it under the KEK of then. After a move to this provider, rotate
+    /// the organization's data key and seal its values again, or destroy the old KEK, before you rely
+    /// on this.
     Destroyed,
     /// There is none: organizations share the provider's KEKs, which stand.
     Shared,
@@ -349,3 +357,8 @@ impl WrapPurpose {
         }
     }
 }
+
+#[cfg(test)]
+#[cfg(any(feature = "aws-kms", feature = "vault-transit"))]
+#[path = "../../../tests/it/credentials/search.rs"]
+mod search;

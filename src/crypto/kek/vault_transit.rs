@@ -58,6 +58,7 @@ use crate::id::OrganizationId;
 /// # Ok::<(), tenantry::Error>(())
 /// ```
 pub struct VaultTransit {
+    id: String,
     client: Client,
     address: Url,
     mount: String,
@@ -106,13 +107,29 @@ impl VaultTransit {
         Ok(())
     }
 
+    /// The same key as a provider of another name, `vault-transit` without it: where two engines are
+    /// in use at a time. A name says nothing of the address: an engine that takes the place of another
+    /// at the same address or at a new one gets a name of its own, or is that one's copy.
+    ///
+    /// What was wrapped is found by the name, and bound to it: it is the same in every process and
+    /// stays.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` for a name that is not 1 to 32 characters of `a-z 0-9 -`.
+    pub fn with_id(mut self, id: &str) -> Result<Self> {
+        id.clone_into(&mut self.id);
+        self.unversioned()?;
+        Ok(self)
+    }
+
     fn kek(&self, version: u32) -> Result<KekId> {
-        KekId::new(ID, &format!("{}/{}:v{version}", self.mount, self.key))
+        KekId::new(&self.id, &format!("{}/{}:v{version}", self.mount, self.key))
     }
 
     /// The key without its version: what a context is bound to, since re-wrapping keeps it.
     fn unversioned(&self) -> Result<KekId> {
-        KekId::new(ID, &format!("{}/{}", self.mount, self.key))
+        KekId::new(&self.id, &format!("{}/{}", self.mount, self.key))
     }
 
     fn context(&self, context: &WrapContext) -> Result<String> {
@@ -165,7 +182,8 @@ impl VaultTransit {
             false => outage("no connection"),
         })?;
         let status = response.status();
-        let mut bytes = Zeroizing::new(Vec::new());
+        // All at once: a buffer that grew would leave a part of a data key behind.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(MOST_ANSWER));
         while let Some(chunk) =
             response.chunk().await.map_err(|_| outage("an answer that was cut off"))?
         {
@@ -219,11 +237,11 @@ impl VaultTransit {
 #[deny(clippy::missing_trait_methods)]
 impl KeyProvider for VaultTransit {
     fn id(&self) -> &str {
-        ID
+        &self.id
     }
 
     fn serves(&self, provider: &str) -> bool {
-        provider == ID
+        provider == self.id
     }
 
     async fn active(&self) -> Result<KekId> {
@@ -288,6 +306,7 @@ impl KeyProvider for VaultTransit {
 impl fmt::Debug for VaultTransit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("VaultTransit")
+            .field("id", &self.id)
             .field("mount", &self.mount)
             .field("key", &self.key)
             .finish_non_exhaustive()
@@ -347,6 +366,7 @@ impl VaultTransitBuilder {
             client = client.tls_certs_merge(certificates);
         }
         Ok(VaultTransit {
+            id: ID.to_owned(),
             client: client.build().map_err(|_| Error::unconfigured("TLS cannot be set up"))?,
             address,
             mount: self.mount,

@@ -6,6 +6,8 @@
 //! okm     = HKDF-SHA256(salt, KEK).expand("tenantry/wrap/1" || wrapped[0..4] || AAD)
 //! ```
 
+use zeroize::Zeroizing;
+
 use super::{KekId, WrapContext, WrappedKey};
 use crate::crypto::message::{COMMITMENT, KEY, Message, SALT, TAG};
 use crate::crypto::secret::{DataKey, SecretBytes, fill_random};
@@ -36,13 +38,14 @@ pub(super) fn unwrap(
 
 fn wrap_salted(salt: &[u8; SALT], kek: &SecretBytes, aad: &[u8], key: &DataKey) -> Option<Vec<u8>> {
     let message = Message::derive(kek.expose_secret(), salt, &[LABEL, &PREFIX, aad])?;
-    let mut wrapped = Vec::with_capacity(HEADER + KEY + TAG);
+    // Wiped unless it is given out, for until then it holds the key in clear.
+    let mut wrapped = Zeroizing::new(Vec::with_capacity(HEADER + KEY + TAG));
     wrapped.extend(PREFIX);
     wrapped.extend(salt);
     wrapped.extend(message.commitment());
     wrapped.extend(key.expose_secret());
     message.encrypt(aad, &mut wrapped, HEADER)?;
-    Some(wrapped)
+    Some(std::mem::take(&mut *wrapped))
 }
 
 fn open(kek: &SecretBytes, aad: &[u8], wrapped: &[u8]) -> Option<DataKey> {

@@ -29,7 +29,8 @@ use crate::error::{Error, Result};
 ///
 /// # Security
 ///
-/// A finding names the variable and the kind of token, and no part of its value. Only the shapes of
+/// A finding names the variable and the kind of token, and no part of its value; in a file it names
+/// the line instead wherever a line of a value could pass for a name. Only the shapes of
 /// known providers are recognised: no finding is no proof.
 ///
 /// # Examples
@@ -93,12 +94,14 @@ impl EnvironmentCheck {
         })?;
         let file = shown(path.file_name().unwrap_or_default().as_encoded_bytes());
         // A value of several lines belongs to the name above it.
-        let mut name: &[u8] = b"";
+        let (mut name, mut known): (&[u8], bool) = (b"", false);
         for (number, line) in (1..).zip(bytes.split(|byte| *byte == b'\n')) {
-            name = assigned(line).unwrap_or(name);
-            self.examine(name, line, || match name {
-                b"" => format!("{file}/line {number}"),
-                name => format!("{file}/{}", shown(name)),
+            if let Some((assigned, value)) = assignment(line) {
+                (name, known) = (assigned, is_certain(assigned, value));
+            }
+            self.examine(name, line, || match known {
+                true => format!("{file}/{}", shown(name)),
+                false => format!("{file}/line {number}"),
             });
         }
         Ok(self)
@@ -189,15 +192,23 @@ fn is_kustomer_key(name: &[u8], token: &[u8]) -> bool {
     !signature.is_empty() && (named || claims.get("orgName").is_some())
 }
 
-/// The name that a line assigns to, commented out or not.
-fn assigned(line: &[u8]) -> Option<&[u8]> {
+/// The name that a line assigns to, commented out or not, and the value; or what looks like that.
+fn assignment(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let at = line.iter().position(|byte| *byte == b'=')?;
-    let name = line.get(..at)?.trim_ascii();
+    let (name, value) = line.split_at_checked(at)?;
+    let (name, value) = (name.trim_ascii(), value.get(1..)?.trim_ascii());
     let name = name.strip_prefix(b"#").unwrap_or(name).trim_ascii();
     let name = name.strip_prefix(b"export ").unwrap_or(name).trim_ascii();
     let first = name.first()?;
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.".contains(byte);
-    (!first.is_ascii_digit() && name.iter().all(plain)).then_some(name)
+    (!first.is_ascii_digit() && name.iter().all(plain)).then_some((name, value))
+}
+
+/// Whether an assignment is one, and not a line of a value that ends in the padding of base64: of a
+/// secret nothing is shown, as a name neither.
+fn is_certain(name: &[u8], value: &[u8]) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    name.len() <= MOST_CERTAIN && name.iter().all(plain) && !matches!(value, [] | [b'=', ..])
 }
 
 /// A name as it can be shown: one that is itself a token is not.
@@ -210,6 +221,7 @@ fn shown(name: &[u8]) -> String {
 }
 
 const MOST_SHOWN: usize = 128;
+const MOST_CERTAIN: usize = 64;
 
 #[cfg(test)]
 mod tests;

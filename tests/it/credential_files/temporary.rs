@@ -208,6 +208,46 @@ async fn c40_sweeping_follows_no_link_and_touches_nothing_else() {
 }
 
 #[tokio::test]
+async fn c40_an_orphan_that_cannot_be_removed_keeps_nobody_from_starting() {
+    let two = two().await;
+    let base = two.base.path();
+    let orphans = [1, 2, 3].map(|number| base.join(format!("tenantry-{number:032x}")));
+    for orphan in &orphans {
+        fs::create_dir_all(orphan.join("inside")).unwrap();
+        fs::write(orphan.join("inside/credential"), "a token").unwrap();
+    }
+    let [first, stuck, last] = &orphans;
+    fs::write(first.join("lock"), "").unwrap();
+    // No lock can be taken on it.
+    fs::create_dir(stuck.join("lock")).unwrap();
+    fs::write(last.join("lock"), "").unwrap();
+    let files = TemporaryCredentials::open(base).unwrap();
+    assert!(!first.exists() && stuck.exists() && !last.exists());
+    assert!(files.write(&two.a, &secret(&two.a)).unwrap().path().exists());
+    drop(files);
+    assert_eq!(fs::read_dir(base).unwrap().count(), 1);
+}
+
+/// Only root may give a directory away; elsewhere nobody can stage this.
+#[tokio::test]
+async fn c40_a_directory_of_another_user_is_refused() {
+    let two = two().await;
+    let theirs = two.base.path().join("theirs");
+    fs::create_dir(&theirs).unwrap();
+    for mode in [0o755, 0o1777] {
+        fs::set_permissions(&theirs, fs::Permissions::from_mode(mode)).unwrap();
+        if std::os::unix::fs::chown(&theirs, Some(12_345), None).is_err() {
+            return;
+        }
+        let error = TemporaryCredentials::open(&theirs).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unconfigured, "{mode:o}");
+        std::os::unix::fs::chown(&theirs, Some(0), None).unwrap();
+        drop(TemporaryCredentials::open(&theirs).unwrap());
+    }
+    assert_eq!(below(&theirs), Vec::<PathBuf>::new());
+}
+
+#[tokio::test]
 async fn c40_processes_that_start_together_do_not_sweep_each_other() {
     let two = two().await;
     std::thread::scope(|threads| {

@@ -10,15 +10,17 @@ use super::world::*;
 
 #[tokio::test]
 async fn every_store_keeps_the_contract() {
-    for kind in KINDS {
+    for &kind in KINDS {
         let w = World::new(kind).await;
         conformance::credential_store(&*w.store, &w.a, &w.b).await.unwrap();
+        let w = World::new(kind).await;
+        conformance::key_store(&*w.store, &w.a, &w.b, &authority()).await.unwrap();
     }
 }
 
 #[tokio::test]
 async fn a_credential_is_put_opened_listed_replaced_and_deleted() {
-    for kind in KINDS {
+    for &kind in KINDS {
         let w = World::new(kind).await;
         let (ours, theirs) = (w.put(&w.a, "token").await, w.put(&w.b, "token").await);
         let opened = w.credentials.open(&w.a, ours.id, "sync orders").await.unwrap();
@@ -48,7 +50,7 @@ async fn a_credential_is_put_opened_listed_replaced_and_deleted() {
 
 #[tokio::test]
 async fn c49_a_foreign_credential_is_answered_like_a_missing_one() {
-    for kind in KINDS {
+    for &kind in KINDS {
         let w = World::new(kind).await;
         let theirs = w.put(&w.b, "token").await.id;
         w.put(&w.a, "token").await;
@@ -69,7 +71,7 @@ async fn c49_a_foreign_credential_is_answered_like_a_missing_one() {
 
 #[tokio::test]
 async fn c04_of_two_replacements_of_one_version_one_counts() {
-    for kind in KINDS {
+    for &kind in KINDS {
         let w = World::new(kind).await;
         let id = w.put(&w.a, "old").await.id;
         let (first, second) = (secret("first"), secret("second"));
@@ -87,7 +89,7 @@ async fn c04_of_two_replacements_of_one_version_one_counts() {
 
 #[tokio::test]
 async fn each_opening_stands_in_the_audit_with_its_purpose() {
-    let w = World::new(Kind::Sql).await;
+    let w = World::new(Kind::Sqlite).await;
     let id = w.put(&w.a, "token").await.id;
     w.credentials.open(&w.a, id, "sync orders").await.unwrap();
     refused(w.credentials.open(&w.a, id, " ").await, ErrorKind::Misuse);
@@ -103,7 +105,7 @@ async fn each_opening_stands_in_the_audit_with_its_purpose() {
 
 #[tokio::test]
 async fn c34_long_tokens_are_stored_and_over_long_ones_refused() {
-    for kind in KINDS {
+    for &kind in KINDS {
         let w = World::new(kind).await;
         let long = "t".repeat(64 * 1_024);
         let id = w.put(&w.a, &long).await.id;
@@ -118,7 +120,7 @@ async fn c34_long_tokens_are_stored_and_over_long_ones_refused() {
 
 #[tokio::test]
 async fn unfit_input_is_refused_and_stores_nothing() {
-    for kind in KINDS {
+    for &kind in KINDS {
         let w = World::new(kind).await;
         for credential in [
             NewCredential::new(""),
@@ -135,7 +137,7 @@ async fn unfit_input_is_refused_and_stores_nothing() {
 
 #[tokio::test]
 async fn a_scope_that_ended_reaches_no_credential() {
-    for kind in KINDS {
+    for &kind in KINDS {
         let w = World::new(kind).await;
         let id = w.put(&w.a, "token").await.id;
         w.issuer.suspend(organization(0xA));
@@ -154,7 +156,7 @@ async fn a_scope_that_ended_reaches_no_credential() {
 
 #[tokio::test]
 async fn values_of_other_programs_are_imported_sealed() {
-    let w = World::new(Kind::Sql).await;
+    let w = World::new(Kind::Sqlite).await;
     let c = &w.credentials;
     let new = || NewCredential::new("shopify");
     let info = c.import(&w.a, new(), b"plain", &Plaintext::new("access_token")).await.unwrap();

@@ -1,7 +1,7 @@
 //! A process that is killed between any two steps leaves every credential old or new, readable.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +17,9 @@ use time::OffsetDateTime;
 use super::world::*;
 use crate::leaks::fixture::again;
 
-const PATH: &str = "TENANTRY_TEST_CREDENTIALS";
+const KIND: &str = "TENANTRY_TEST_KIND";
+const PLACE: &str = "TENANTRY_TEST_CREDENTIALS";
+const LEDGER: &str = "TENANTRY_TEST_LEDGER";
 const WORK: &str = "TENANTRY_TEST_WORK";
 const STEP: &str = "TENANTRY_TEST_STEP";
 const WORKS: [&str; 6] = ["put", "replace", "rotate", "rewrap", "retire", "shred"];
@@ -25,7 +27,7 @@ const WORKS: [&str; 6] = ["put", "replace", "rotate", "rewrap", "retire", "shred
 /// A store that says when it has answered, and does not come back from the last step.
 #[derive(Debug)]
 struct Stepping {
-    store: SqlCredentialStore,
+    store: Arc<dyn CredentialStore>,
     steps: AtomicUsize,
     last: Option<usize>,
 }
@@ -97,9 +99,6 @@ impl CredentialStore for Stepping {
     async fn checkpoint(&self, scope: &TenantScope) -> Result<Option<Checkpoint>> {
         self.after("checkpoint", self.store.checkpoint(scope)).await
     }
-    async fn organizations(&self, authority: &CrossTenantAuthority) -> Result<Vec<OrganizationId>> {
-        self.after("organizations", self.store.organizations(authority)).await
-    }
 }
 
 #[async_trait]
@@ -142,8 +141,14 @@ impl KeyStore for Stepping {
     async fn add_canary(&self, canary: &StoredKey) -> Result<()> {
         self.store.add_canary(canary).await
     }
-    async fn remove_canary(&self, kek: &KekId) -> Result<()> {
-        self.store.remove_canary(kek).await
+    async fn remove_canary(&self, kek: &KekId, authority: &CrossTenantAuthority) -> Result<bool> {
+        self.store.remove_canary(kek, authority).await
+    }
+    async fn in_use(&self, kek: &KekId, authority: &CrossTenantAuthority) -> Result<u64> {
+        self.store.in_use(kek, authority).await
+    }
+    async fn organizations(&self, authority: &CrossTenantAuthority) -> Result<Vec<OrganizationId>> {
+        self.store.organizations(authority).await
     }
 }
 
@@ -173,26 +178,36 @@ async fn work(work: &str, c: &Credentials, a: &TenantScope) -> Result<()> {
     Ok(())
 }
 
+/// The stores that outlast a process.
+fn lasting() -> impl Iterator<Item = Kind> {
+    KINDS.iter().copied().filter(|kind| *kind != Kind::Memory)
+}
+
 /// The process that is killed: does nothing unless it is started as such.
 #[tokio::test]
 async fn a_process_to_be_killed() {
-    let Ok(path) = std::env::var(PATH) else { return };
+    let var = |name| std::env::var(name).ok();
+    let (Some(place), Some(kind), Some(ledger)) = (var(PLACE), var(KIND), var(LEDGER)) else {
+        return;
+    };
+    let kind = lasting().find(|each| format!("{each:?}") == kind).unwrap();
     let issuer = people(&MemorySink::new());
     let a = issuer.enter(&ann(), organization(0xA)).await.unwrap();
-    let db = database(&issuer, Path::new(&path)).await;
     let store = Stepping {
-        store: SqlCredentialStore::new(&db, authority()),
+        store: open(kind, &issuer, &place).await,
         steps: AtomicUsize::new(0),
-        last: std::env::var(STEP).ok().and_then(|step| step.parse().ok()),
+        last: var(STEP).and_then(|step| step.parse().ok()),
     };
-    let ledger = FileLedger::open(format!("{path}.ledger")).unwrap();
+    let ledger = FileLedger::open(ledger).unwrap();
     let credentials = Credentials::builder(&issuer, next_keyring(), store).ledger(ledger).build();
     work(&std::env::var(WORK).unwrap(), &credentials, &a).await.unwrap();
 }
 
-fn start(path: &Path, work: &str, step: &str) -> (Child, impl Iterator<Item = String> + use<>) {
+fn start(w: &World, work: &str, step: &str) -> (Child, impl Iterator<Item = String> + use<>) {
     let mut child = again(module_path!(), "a_process_to_be_killed")
-        .env(PATH, path)
+        .env(KIND, format!("{:?}", w.kind))
+        .env(PLACE, w.kept.place())
+        .env(LEDGER, ledger(w))
         .env(WORK, work)
         .env(STEP, step)
         .stdout(Stdio::piped())
@@ -204,9 +219,13 @@ fn start(path: &Path, work: &str, step: &str) -> (Child, impl Iterator<Item = St
     (child, reached)
 }
 
+fn ledger(w: &World) -> PathBuf {
+    w.dir.path().join("ledger.jsonl")
+}
+
 /// Five credentials, of which B has one.
-async fn prepared() -> World {
-    let w = World::new(Kind::Sql).await;
+async fn prepared(kind: Kind) -> World {
+    let w = World::new(kind).await;
     for _ in 0..4 {
         w.put(&w.a, "old").await;
     }
@@ -214,11 +233,10 @@ async fn prepared() -> World {
     w
 }
 
-/// The file as another process finds it.
+/// What another process finds.
 async fn found(w: &World) -> Credentials {
-    let db = database(&w.issuer, &w.path).await;
-    let store = Arc::new(SqlCredentialStore::new(&db, authority()));
-    let ledger = FileLedger::open(format!("{}.ledger", w.path.display())).unwrap();
+    let store = open(w.kind, &w.issuer, &w.kept.place()).await;
+    let ledger = FileLedger::open(ledger(w)).unwrap();
     let found = Credentials::builder(&w.issuer, next_keyring(), store).ledger(ledger).build();
     found.keys().check().await.unwrap();
     found
@@ -237,22 +255,22 @@ async fn tokens(c: &Credentials, scope: &TenantScope) -> Result<Vec<(String, u64
 
 #[tokio::test]
 async fn c32_a_process_killed_at_any_step_leaves_every_credential_old_or_new() {
-    for name in WORKS {
-        let w = prepared().await;
-        let (mut child, lines) = start(&w.path, name, "none");
+    for (kind, name) in lasting().flat_map(|kind| WORKS.map(|name| (kind, name))) {
+        let w = prepared(kind).await;
+        let (mut child, lines) = start(&w, name, "none");
         let steps: Vec<String> = lines.collect();
         assert!(child.wait().unwrap().success(), "{name}");
         assert!(!steps.is_empty(), "{name}");
         for step in &steps {
-            let w = prepared().await;
+            let w = prepared(kind).await;
             let number = step.split_once(' ').unwrap().0;
-            let (mut child, mut lines) = start(&w.path, name, number);
+            let (mut child, mut lines) = start(&w, name, number);
             assert!(lines.any(|reached| reached == *step), "{name} never reached {step}");
             child.kill().unwrap();
             child.wait().unwrap();
 
             let c = found(&w).await;
-            let place = format!("{name} after {step}");
+            let place = format!("{name} after {step}, {kind:?}");
             match tokens(&c, &w.a).await {
                 Err(error) => {
                     assert_eq!((name, error.kind()), ("shred", ErrorKind::Shredded), "{place}");

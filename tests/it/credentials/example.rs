@@ -12,14 +12,14 @@ use attacks::{Got, WHOLE_ROW};
 #[tokio::test]
 async fn nothing_crosses_in_the_credentials_example() {
     let attacks = attacks::play().await.unwrap();
-    assert!(attacks.len() >= 36, "{} attacks were played", attacks.len());
+    assert!(attacks.len() >= 18, "{} attacks were played", attacks.len());
     for attack in &attacks {
         let expected = match attack.name {
             "do nothing" => Got::Own,
             WHOLE_ROW => Got::Earlier,
             _ => Got::Nothing("corrupt".to_owned()),
         };
-        assert_eq!(attack.got, expected, "{}", attack.name);
+        assert!(attack.got.iter().all(|got| *got == expected), "{}: {:?}", attack.name, attack.got);
         assert!(!attack.crossed(), "{}", attack.name);
     }
 }

@@ -1,36 +1,19 @@
 //! A planted secret is looked for wherever it has no business.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use tenantry::credential::{NewCredential, Plaintext};
-use tracing::field::{Field, Visit};
+use base64::engine::general_purpose::STANDARD;
+use tenantry::credential::{Credentials, NewCredential, Plaintext};
+use tenantry::database::doctor::EnvironmentCheck;
 
+use super::search::{Traced, forms};
 use super::world::*;
-use crate::leaks::fixture::confess;
+use crate::leaks::fixture::{again, confess};
 
+const TRACED: &str = "TENANTRY_TEST_TRACED";
 const PLANTED: &str = "planted-9c1d-4f6e-token";
-
-fn forms(secret: &[u8]) -> Vec<String> {
-    let decimal: Vec<_> = secret.iter().map(u8::to_string).collect();
-    // Inside a longer text, base64 begins at one of three offsets.
-    let shifted = (0..3).map(|skip| {
-        let text = STANDARD.encode(&secret[skip..]);
-        text[..text.len() - 4].to_owned()
-    });
-    let mut forms = vec![
-        String::from_utf8_lossy(secret).into_owned(),
-        hex::encode(secret),
-        hex::encode_upper(secret),
-        URL_SAFE_NO_PAD.encode(secret),
-        decimal.join(", "),
-        decimal.join(","),
-    ];
-    forms.extend(shifted);
-    forms
-}
 
 #[track_caller]
 fn clean(text: &str) {
@@ -40,64 +23,38 @@ fn clean(text: &str) {
 }
 
 fn clean_files(path: &Path) {
-    for entry in std::fs::read_dir(path).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            clean_files(&path);
-            continue;
-        }
-        let bytes = std::fs::read(&path).unwrap();
+    in_files(path, &mut |path, text| {
         for form in forms(PLANTED.as_bytes()) {
-            let found = bytes.windows(form.len()).any(|window| window == form.as_bytes());
-            assert!(!found, "{form} in {}", path.display());
+            assert!(!text.contains(&form), "{form} in {}", path.display());
+        }
+    });
+}
+
+/// Every file, as text: every form of a secret is ASCII, and bytes around it change nothing.
+fn in_files(path: &Path, visit: &mut impl FnMut(&Path, &str)) {
+    for entry in std::fs::read_dir(path).unwrap() {
+        let (path, kind) = entry.map(|entry| (entry.path(), entry.file_type().unwrap())).unwrap();
+        if kind.is_dir() {
+            in_files(&path, visit);
+        } else if kind.is_file() {
+            visit(&path, &String::from_utf8_lossy(&std::fs::read(&path).unwrap()));
         }
     }
 }
 
-/// Everything that is traced in this thread, as text.
-#[derive(Clone, Default)]
-struct Traced(Arc<Mutex<String>>);
-
-impl Visit for Traced {
-    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        use std::fmt::Write as _;
-        let _ = writeln!(self.0.lock().unwrap(), "{field}={value:?}");
-    }
-}
-
-impl tracing::Subscriber for Traced {
-    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
-        true
-    }
-    fn new_span(&self, span: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        span.record(&mut self.clone());
-        tracing::span::Id::from_u64(1)
-    }
-    fn record(&self, _: &tracing::span::Id, values: &tracing::span::Record<'_>) {
-        values.record(&mut self.clone());
-    }
-    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-    fn event(&self, event: &tracing::Event<'_>) {
-        event.record(&mut self.clone());
-    }
-    fn enter(&self, _: &tracing::span::Id) {}
-    fn exit(&self, _: &tracing::span::Id) {}
-}
-
-#[tokio::test]
-async fn c39_a_planted_secret_is_nowhere_but_where_it_was_asked_for() {
-    let traced = Traced::default();
-    let _guard = tracing::subscriber::set_default(traced.clone());
-    let w = World::new(Kind::Sql).await;
+/// Whatever can be done with a credential, and whatever goes wrong with one.
+async fn everything(w: &World) {
     let c = &w.credentials;
     let id = w.put(&w.a, PLANTED).await.id;
-    let imported =
-        c.import(&w.a, NewCredential::new("x"), PLANTED.as_bytes(), &Plaintext::new("t")).await;
+    let format = Plaintext::new("t");
+    let imported = c.import(&w.a, NewCredential::new("x"), PLANTED.as_bytes(), &format).await;
+    let imported = imported.unwrap();
     let opened = c.open(&w.a, id, "look").await.unwrap();
     clean(&format!("{opened:?} {opened:#?} {imported:?} {c:?} {:?}", w.store));
-    clean(&format!("{:?} {:?}", secret(PLANTED), Plaintext::new("t")));
+    clean(&format!("{:?} {format:?}", secret(PLANTED)));
     clean(&serde_json::to_string(&c.export(&w.a).await.unwrap()).unwrap());
     clean(&format!("{:?}", c.list(&w.a).await.unwrap()));
+    c.replace(&w.a, id, 1, &secret(&format!("{PLANTED} 2"))).await.unwrap();
     let stored = w.store.get(&w.a, id).await.unwrap();
     clean(&format!("{stored:?} {:?}", stored.value.as_ref().unwrap().sealed));
 
@@ -110,20 +67,169 @@ async fn c39_a_planted_secret_is_nowhere_but_where_it_was_asked_for() {
     for error in &errors {
         clean(&confess(error));
     }
+    let old = c.rotation_status(&w.a).await.unwrap().keys[0].0;
     c.rotate(&w.a).await.unwrap();
     let mut reseal = c.reseal(&w.a);
     while let Some(progress) = reseal.step().await.unwrap() {
         clean(&format!("{progress:?} {reseal:?}"));
     }
+    c.retire(&w.a, old).await.unwrap();
     clean(&format!("{:?}", c.rotation_status(&w.a).await.unwrap()));
-    run_raw(&w.path, "UPDATE sealed_credentials SET version = 9").await.unwrap();
+    let next = Credentials::builder(&w.issuer, next_keyring(), Arc::clone(&w.store)).build();
+    next.keys().check().await.unwrap();
+    clean(&format!("{:?}", next.keys().rewrap_all(&authority()).await.unwrap()));
+    let opened = next.open(&w.a, id, "look").await.unwrap();
+    assert_eq!(token(&opened), format!("{PLANTED} 2"));
+    c.delete(&w.a, imported.id).await.unwrap();
+}
+
+/// The end of it, in errors of what does not open and of what is no more.
+async fn ending(w: &World) {
+    let (c, id) = (&w.credentials, w.credentials.export(&w.a).await.unwrap()[0].id);
+    if SQL.contains(&w.kind) {
+        w.kept.run("UPDATE sealed_credentials SET version = 9").await;
+        clean(&confess(&c.open(&w.a, id, "look").await.map(drop).unwrap_err()));
+    }
+    c.shred(&w.a).await.unwrap();
     clean(&confess(&c.open(&w.a, id, "look").await.map(drop).unwrap_err()));
     w.issuer.flush_audit().await.unwrap();
     clean(&format!("{:?}", w.sink.events_across(&authority()).await.unwrap()));
-    assert!(w.dir.path().join("credentials.db-wal").exists());
-    clean_files(w.dir.path());
-    clean(&traced.0.lock().unwrap());
 }
+
+/// A process of its own, for what is traced in any of its threads: does nothing unless it is started
+/// as such.
+#[tokio::test]
+async fn a_process_that_is_traced() {
+    let Ok(kind) = std::env::var(TRACED) else { return };
+    let traced = Traced::default();
+    tracing::subscriber::set_global_default(traced.clone()).unwrap();
+    let kind = KINDS.iter().find(|each| format!("{each:?}") == kind).unwrap();
+    let w = World::new(*kind).await;
+    everything(&w).await;
+    ending(&w).await;
+    let control = || {
+        let _span = tracing::trace_span!("control", spanned = "spanned control").entered();
+        tracing::trace!(evented = "evented control");
+    };
+    std::thread::spawn(control).join().unwrap();
+    let traced = traced.text();
+    for control in ["spanned control", "evented control", "CredentialOpened", "KeysShredded"] {
+        assert!(traced.contains(control), "{control} in {traced}");
+    }
+    clean(&traced);
+    println!("searched {} bytes of traces", traced.len());
+}
+
+#[test]
+fn c39_nothing_of_a_secret_is_traced_printed_or_left_in_the_temporary_directory() {
+    for kind in KINDS {
+        let dir = tempfile::tempdir().unwrap();
+        let output = again(module_path!(), "a_process_that_is_traced")
+            .env(TRACED, format!("{kind:?}"))
+            .env("TMPDIR", dir.path())
+            .output()
+            .unwrap();
+        let [out, err] =
+            [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        assert!(output.status.success() && out.contains("searched "), "{kind:?} {out} {err}");
+        clean(&out);
+        clean(&err);
+        clean_files(dir.path());
+    }
+}
+
+#[tokio::test]
+async fn c39_a_planted_secret_is_nowhere_but_where_it_was_asked_for() {
+    for &kind in KINDS {
+        let (traced, _guard) = Traced::listen();
+        nowhere_beside(World::new(kind).await).await;
+        clean(&traced.text());
+    }
+}
+
+/// Looks through whatever lies in the world's directory.
+async fn nowhere_beside(w: World) {
+    everything(&w).await;
+    let files = std::fs::read_dir(w.dir.path()).unwrap().count();
+    assert_eq!(files > 0, w.kind.is_kept_in_files(), "{:?}", w.kind);
+    if w.kind == Kind::Sqlite {
+        assert!(w.dir.path().join("credentials.db-wal").exists());
+    }
+    let mut found = false;
+    in_files(w.dir.path(), &mut |_, text| found |= text.contains("main shop"));
+    assert_eq!(found, w.kind.is_kept_in_files(), "the search looks where the label is");
+    ending(&w).await;
+    clean_files(w.dir.path());
+}
+
+/// Every statement is logged with the values that are bound to it.
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn c39_neither_the_log_nor_the_files_of_postgresql_have_a_planted_secret() {
+    use crate::postgres::cluster::Cluster;
+    static LOGGED: std::sync::LazyLock<Cluster> = std::sync::LazyLock::new(|| {
+        Cluster::start(&[
+            "log_statement = all",
+            "log_parameter_max_length = -1",
+            "log_parameter_max_length_on_error = -1",
+            "log_error_verbosity = verbose",
+        ])
+    });
+    let kept = Kept::Postgres(LOGGED.database().await);
+    let dir = tempfile::tempdir().unwrap();
+    let w = World::within(Kind::Postgres, kept, dir, |builder| builder).await;
+    everything(&w).await;
+    let sealed = w.kept.sealed(w.credentials.export(&w.a).await.unwrap()[0].id).await;
+    ending(&w).await;
+    LOGGED.control("stop");
+    clean_files(LOGGED.directory());
+    // The search looks where the sealed value is, and reads what lies in the tables.
+    let log = std::fs::read_to_string(LOGGED.directory().join("log")).unwrap();
+    assert!(log.contains(&hex::encode(&sealed)));
+    let mut found = false;
+    in_files(&LOGGED.directory().join("data/base"), &mut |_, text| {
+        found |= text.contains("main shop")
+    });
+    assert!(found);
+}
+
+/// How many times a text stands in the files of a directory.
+fn occurrences(dir: &Path, text: &str) -> usize {
+    let files = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let found = |path| {
+        let bytes = std::fs::read(path).unwrap();
+        bytes.windows(text.len()).filter(|window| *window == text.as_bytes()).count()
+    };
+    files.filter(|path| path.is_file()).map(found).sum()
+}
+
+/// What the chapter tells an operator to run after texts were sealed that lay in the database.
+#[tokio::test]
+async fn c30_after_the_purge_of_the_manual_no_sealed_text_is_left_on_disk() {
+    let soon = tenantry::now() + time::Duration::days(1);
+    let format = Plaintext::new("access_token");
+    let w = World::with(Kind::Sqlite, |builder| builder.accept_legacy_until(soon, format)).await;
+    let mut ids = Vec::new();
+    for scope in [&w.a, &w.b].repeat(100) {
+        ids.push((scope, w.put(scope, "example-token").await.id));
+    }
+    let unsealed =
+        format!("UPDATE sealed_credentials SET sealed = CAST('{PLANTED}' AS BLOB), key_id = NULL");
+    w.kept.run(&unsealed).await;
+    for scope in [&w.a, &w.b] {
+        let mut reseal = w.credentials.reseal(scope);
+        while reseal.step().await.unwrap().is_some() {}
+    }
+    assert!(occurrences(w.dir.path(), PLANTED) > 0, "the store overwrites: nothing is purged here");
+    w.kept.run(PURGE).await;
+    assert_eq!(occurrences(w.dir.path(), PLANTED), 0);
+    for (scope, id) in ids {
+        assert_eq!(token(&w.credentials.open(scope, id, "look").await.unwrap()), PLANTED);
+    }
+}
+
+/// The statements of docs/credentials.md.
+const PURGE: &str = "VACUUM; PRAGMA wal_checkpoint(TRUNCATE)";
 
 /// The search finds what is there.
 #[test]
@@ -134,4 +240,37 @@ fn the_search_finds_each_form() {
     }
     let nested = STANDARD.encode(format!("12{PLANTED}34"));
     assert!(std::panic::catch_unwind(|| clean(&nested)).is_err());
+}
+
+/// Every file of the repository, but for what is built or generated.
+fn repository(dir: &Path, found: &mut Vec<std::path::PathBuf>) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if path.is_dir() && !["target", ".git", "mutants"].contains(&name.as_str()) {
+            repository(&path, found);
+        } else if path.is_file() {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn c42_no_file_of_the_repository_holds_a_credential() {
+    let mut files = Vec::new();
+    repository(Path::new(env!("CARGO_MANIFEST_DIR")), &mut files);
+    assert!(files.len() > 100, "{}", files.len());
+    // Put together here, for this file is one of them.
+    let begin = ["-----BEGIN", "PRIVATE KEY-----"].join(" ");
+    for path in files {
+        let report = EnvironmentCheck::new().file(&path).unwrap().report();
+        assert!(report.is_safe(), "{}: {report}", path.display());
+        let text = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
+        assert!(!text.contains(&begin), "a private key in {}", path.display());
+        for word in text.split(|c: char| !c.is_ascii_alphanumeric()) {
+            let named = ["AKIA", "ASIA"].iter().any(|prefix| word.starts_with(prefix));
+            let aws = named && word.len() == 20 && word.chars().all(|c| !c.is_ascii_lowercase());
+            assert!(!aws, "a key id of AWS in {}", path.display());
+        }
+    }
 }

@@ -5,7 +5,13 @@ mod contract;
 mod crash;
 mod example;
 mod hostile;
+#[cfg(all(unix, feature = "files"))]
+mod hostile_files;
 mod leaks;
+mod model;
+mod raw;
 mod rotation;
+mod search;
 mod shred;
+mod two_world;
 pub(crate) mod world;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tenantry::ErrorKind;
 use tenantry::credential::{Credentials, KeyEpoch, KeyState, KeyUse};
-use tenantry::crypto::KeyId;
+use tenantry::crypto::{KekId, KeyId, SealContext, SecretKind};
 
 use super::world::*;
 
@@ -12,9 +12,19 @@ fn count(uses: &[KeyUse], key: KeyId) -> u64 {
     uses.iter().filter(|each| each.key == Some(key)).map(|each| each.count).sum()
 }
 
+/// The KEK before and the KEK after.
+fn keks() -> [KekId; 2] {
+    ["2026-01", "2026-06"].map(|key| KekId::new("local", key).unwrap())
+}
+
+fn client_secret() -> SealContext<'static> {
+    let (kind, record) = (SecretKind::Credential, uuid::Uuid::nil());
+    SealContext::new(kind, record, "shopify", "client_secret", 1).unwrap()
+}
+
 #[tokio::test]
 async fn c26_a_key_is_retired_once_nothing_is_sealed_under_it() {
-    for kind in KINDS {
+    for &kind in KINDS {
         let w = World::new(kind).await;
         let mut ids = Vec::new();
         for n in 0..7 {
@@ -69,7 +79,7 @@ async fn c26_a_key_is_retired_once_nothing_is_sealed_under_it() {
 
 #[tokio::test]
 async fn a_process_that_holds_a_retired_key_writes_under_the_new_one() {
-    for kind in KINDS {
+    for &kind in KINDS {
         let w = World::new(kind).await;
         let other = w.elsewhere();
         let id = w.put(&w.a, "one").await.id;
@@ -88,7 +98,7 @@ async fn a_process_that_holds_a_retired_key_writes_under_the_new_one() {
 
 #[tokio::test]
 async fn c27_rotations_resealings_and_writers_at_once_lose_nothing() {
-    for kind in KINDS {
+    for &kind in KINDS {
         let w = Arc::new(World::new(kind).await);
         let mut ids = Vec::new();
         for n in 0..10 {
@@ -142,26 +152,29 @@ async fn c27_rotations_resealings_and_writers_at_once_lose_nothing() {
 
 #[tokio::test]
 async fn a_value_that_does_not_open_is_counted_and_keeps_its_key() {
-    let w = World::new(Kind::Sql).await;
-    for n in 0..5 {
-        w.put(&w.a, &format!("token {n}")).await;
+    for &kind in SQL {
+        let w = World::new(kind).await;
+        let mut broken = w.put(&w.a, "token").await.id;
+        for n in 0..4 {
+            broken = w.put(&w.a, &format!("token {n}")).await.id;
+        }
+        let broken = w.kept.id(broken);
+        w.kept.run(&format!("UPDATE sealed_credentials SET version = 7 WHERE id = {broken}")).await;
+        let old = w.credentials.rotation_status(&w.a).await.unwrap().keys[0].0;
+        w.credentials.rotate(&w.a).await.unwrap();
+        let mut reseal = w.credentials.reseal(&w.a).chunk(2);
+        let mut last = None;
+        while let Some(progress) = reseal.step().await.unwrap() {
+            last = Some((progress.resealed, progress.broken));
+        }
+        assert_eq!(last, Some((4, 1)));
+        refused(w.credentials.retire(&w.a, old).await, ErrorKind::Conflict);
     }
-    let damage = "UPDATE sealed_credentials SET version = 7 WHERE id = (SELECT max(id) FROM sealed_credentials)";
-    run_raw(&w.path, damage).await.unwrap();
-    let old = w.credentials.rotation_status(&w.a).await.unwrap().keys[0].0;
-    w.credentials.rotate(&w.a).await.unwrap();
-    let mut reseal = w.credentials.reseal(&w.a).chunk(2);
-    let mut last = None;
-    while let Some(progress) = reseal.step().await.unwrap() {
-        last = Some((progress.resealed, progress.broken));
-    }
-    assert_eq!(last, Some((4, 1)));
-    refused(w.credentials.retire(&w.a, old).await, ErrorKind::Conflict);
 }
 
 #[tokio::test]
 async fn a_kek_is_replaced_without_touching_what_is_sealed() {
-    for kind in KINDS {
+    for &kind in KINDS {
         let w = World::new(kind).await;
         let (ours, theirs) = (w.put(&w.a, "A").await.id, w.put(&w.b, "B").await.id);
         let stored = w.store.get(&w.a, ours).await.unwrap().value.unwrap();
@@ -172,27 +185,18 @@ async fn a_kek_is_replaced_without_touching_what_is_sealed() {
         let both = build(next_keyring());
         both.keys().check().await.unwrap();
         let authority = authority();
-        let status = both.kek_status(&authority).await.unwrap();
-        let old = status[0].0.clone();
-        assert_eq!((status.len(), status[0].1), (1, 2));
-        refused(both.retire_kek(&old, &authority).await, ErrorKind::Conflict);
+        let keys = both.keys();
+        let [old, new] = keks();
+        assert_eq!(keys.kek_in_use(&old, &authority).await.unwrap(), 2);
+        refused(keys.retire_kek(&old, &authority).await, ErrorKind::Conflict);
 
-        let mut rewrap = both.rewrap_all(&authority).await.unwrap();
-        let first = rewrap.step().await.unwrap().unwrap();
-        assert_eq!((first.organizations, first.rewrapped, first.left), (1, 1, 1));
-        drop(rewrap);
-        refused(both.retire_kek(&old, &authority).await, ErrorKind::Conflict);
-        // Begun again, it passes over what is done.
-        let mut rewrap = both.rewrap_all(&authority).await.unwrap();
-        let mut last = None;
-        while let Some(progress) = rewrap.step().await.unwrap() {
-            last = Some(progress);
-        }
-        let last = last.unwrap();
-        assert_eq!((last.organizations, last.rewrapped, last.failed.len()), (2, 1, 0));
-        let new = both.kek_status(&authority).await.unwrap()[0].0.clone();
-        refused(both.retire_kek(&new, &authority).await, ErrorKind::Conflict);
-        both.retire_kek(&old, &authority).await.unwrap();
+        assert_eq!(keys.rewrap_across(organization(0xA), &authority).await.unwrap(), 1);
+        refused(keys.retire_kek(&old, &authority).await, ErrorKind::Conflict);
+        // What is done is passed over.
+        let report = keys.rewrap_all(&authority).await.unwrap();
+        assert_eq!((report.rewrapped, report.failed.len()), (1, 0));
+        refused(keys.retire_kek(&new, &authority).await, ErrorKind::Conflict);
+        keys.retire_kek(&old, &authority).await.unwrap();
 
         let after = build(last_keyring());
         after.keys().check().await.unwrap();
@@ -203,22 +207,97 @@ async fn a_kek_is_replaced_without_touching_what_is_sealed() {
 }
 
 #[tokio::test]
+async fn c26_a_kek_of_a_suspended_organization_or_of_the_platform_is_not_retired() {
+    for &kind in KINDS {
+        let w = World::new(kind).await;
+        let (authority, [old, new]) = (authority(), keks());
+        let ours = w.put(&w.a, "A").await.id;
+        let context = client_secret();
+        let start = KeyEpoch::default();
+        let keys = w.credentials.keys();
+        let sealed = keys.seal_platform(&context, b"platform", start, &authority).await.unwrap();
+        w.issuer.suspend(organization(0xA));
+
+        let build =
+            |keyring| Credentials::builder(&w.issuer, keyring, Arc::clone(&w.store)).build();
+        let both = build(next_keyring());
+        both.keys().check().await.unwrap();
+        assert_eq!(both.keys().kek_in_use(&old, &authority).await.unwrap(), 2);
+        refused(both.keys().retire_kek(&old, &authority).await, ErrorKind::Conflict);
+        assert_eq!(both.keys().rewrap_across(organization(0xA), &authority).await.unwrap(), 1);
+        refused(both.keys().retire_kek(&old, &authority).await, ErrorKind::Conflict);
+        assert_eq!(both.keys().rewrap_platform(&authority).await.unwrap(), 1);
+        both.keys().retire_kek(&old, &authority).await.unwrap();
+        assert_eq!(both.keys().kek_in_use(&new, &authority).await.unwrap(), 2);
+
+        w.issuer.resume(organization(0xA));
+        let after = build(last_keyring());
+        after.keys().check().await.unwrap();
+        let a = w.issuer.enter(&ann(), organization(0xA)).await.unwrap();
+        assert_eq!(token(&after.open(&a, ours, "look").await.unwrap()), "A");
+        let keys = after.keys();
+        let opened =
+            keys.open_platform(&context, sealed.as_bytes(), sealed.epoch(), &authority).await;
+        assert!(opened.unwrap().ct_eq(b"platform"));
+    }
+}
+
+#[tokio::test]
 async fn the_platforms_keys_are_kept_beside_the_organizations() {
-    use tenantry::crypto::{SealContext, SecretKind};
-    let w = World::new(Kind::Sql).await;
-    let authority = authority();
-    let context =
-        SealContext::new(SecretKind::Credential, uuid::Uuid::nil(), "shopify", "client_secret", 1);
-    let context = context.unwrap();
-    let keys = w.credentials.keys();
-    let sealed =
-        keys.seal_platform(&context, b"platform", KeyEpoch::default(), &authority).await.unwrap();
-    keys.rotate_platform(&authority).await.unwrap();
-    let both = Credentials::builder(&w.issuer, next_keyring(), Arc::clone(&w.store)).build();
-    assert_eq!(both.keys().rewrap_platform(&authority).await.unwrap(), 2);
-    let keys = both.keys();
-    let opened = keys.open_platform(&context, sealed.as_bytes(), sealed.epoch(), &authority).await;
-    assert!(opened.unwrap().ct_eq(b"platform"));
-    let ours = keys.open(&w.a, &context, sealed.as_bytes(), KeyEpoch::default()).await;
-    refused(ours, ErrorKind::Corrupt);
+    for &kind in KINDS {
+        let w = World::new(kind).await;
+        let (authority, context) = (authority(), client_secret());
+        let keys = w.credentials.keys();
+        let sealed = keys
+            .seal_platform(&context, b"platform", KeyEpoch::default(), &authority)
+            .await
+            .unwrap();
+        keys.rotate_platform(&authority).await.unwrap();
+        let both = Credentials::builder(&w.issuer, next_keyring(), Arc::clone(&w.store)).build();
+        assert_eq!(both.keys().rewrap_platform(&authority).await.unwrap(), 2);
+        let keys = both.keys();
+        let opened =
+            keys.open_platform(&context, sealed.as_bytes(), sealed.epoch(), &authority).await;
+        assert!(opened.unwrap().ct_eq(b"platform"));
+        let ours = keys.open(&w.a, &context, sealed.as_bytes(), KeyEpoch::default()).await;
+        refused(ours, ErrorKind::Corrupt);
+    }
+}
+
+/// Whoever writes holds the row of the epoch until the commit: a rotation that came between would
+/// count the value under no key.
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn c26_on_postgresql_no_key_changes_while_a_sealed_value_is_written() {
+    use sqlx::{Connection as _, Executor as _};
+    let w = Arc::new(World::new(Kind::Postgres).await);
+    w.put(&w.a, "first").await;
+    let Kept::Postgres(database) = &w.kept else { panic!("on PostgreSQL") };
+    // The write stops before its row is there.
+    w.kept
+        .run(
+            "CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS
+             $$ BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NEW; END $$;
+             CREATE TRIGGER stop BEFORE INSERT ON sealed_credentials
+             FOR EACH ROW EXECUTE FUNCTION stop()",
+        )
+        .await;
+    let mut gate = database.superuser().await;
+    gate.execute("SELECT pg_advisory_lock(7)").await.unwrap();
+    let writer = tokio::spawn({
+        let w = Arc::clone(&w);
+        async move { w.put(&w.a, "second").await }
+    });
+    let mut looker = database.superuser().await;
+    let waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+    while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut looker).await.unwrap() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let row = "SELECT 1 FROM organization_key_rings FOR UPDATE NOWAIT";
+    let refused = looker.execute(row).await.unwrap_err();
+    let code = refused.as_database_error().and_then(|error| error.code()).unwrap().into_owned();
+    assert_eq!(code, "55P03", "lock_not_available");
+    gate.close().await.unwrap();
+    writer.await.unwrap();
+    looker.execute(row).await.unwrap();
 }

@@ -1,10 +1,10 @@
 //! Two organizations, and their credentials in one of the stores.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use tempfile::TempDir;
-use tenantry::audit::MemorySink;
+use tenantry::audit::{AuditEvent, AuditSink, MemorySink, TracingSink};
 use tenantry::credential::{
     CredentialInfo, CredentialStore, Credentials, CredentialsBuilder, MemoryCredentialStore,
     NewCredential, OpenCredential, Secret, SqlCredentialStore,
@@ -14,7 +14,10 @@ use tenantry::scope::{MemoryDirectory, Role, ScopeIssuer};
 use tenantry::table::Schema;
 use tenantry::{Database, ErrorKind, Result, TenantScope};
 
-pub(crate) use crate::leaks::fixture::{ann, authority, organization, raw, run_raw, url};
+pub(crate) use super::raw::Kept;
+pub(crate) use crate::leaks::fixture::{ann, authority, organization};
+#[cfg(feature = "postgres")]
+use crate::postgres::cluster::{APPLICATION, CROSS_TENANT, Cluster, OWNER};
 
 pub(crate) struct World {
     pub(crate) credentials: Credentials,
@@ -23,17 +26,49 @@ pub(crate) struct World {
     pub(crate) b: TenantScope,
     pub(crate) issuer: ScopeIssuer,
     pub(crate) sink: MemorySink,
-    pub(crate) path: PathBuf,
+    pub(crate) kind: Kind,
+    pub(crate) kept: Kept,
     pub(crate) dir: TempDir,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Kind {
     Memory,
-    Sql,
+    Sqlite,
+    #[cfg(feature = "postgres")]
+    Postgres,
+    #[cfg(all(unix, feature = "files"))]
+    Files,
 }
 
-pub(crate) const KINDS: [Kind; 2] = [Kind::Memory, Kind::Sql];
+/// Every store.
+pub(crate) const KINDS: &[Kind] = &[
+    Kind::Memory,
+    Kind::Sqlite,
+    #[cfg(feature = "postgres")]
+    Kind::Postgres,
+    #[cfg(all(unix, feature = "files"))]
+    Kind::Files,
+];
+
+/// The stores that a database administrator can write around the crate.
+pub(crate) const SQL: &[Kind] = &[
+    Kind::Sqlite,
+    #[cfg(feature = "postgres")]
+    Kind::Postgres,
+];
+
+impl Kind {
+    /// Whether it lies in the directory of its world.
+    pub(crate) fn is_kept_in_files(self) -> bool {
+        match self {
+            Self::Memory => false,
+            #[cfg(feature = "postgres")]
+            Self::Postgres => false,
+            _ => true,
+        }
+    }
+}
 
 /// The KEK that every process of a test has.
 pub(crate) fn keyring() -> LocalKeyring {
@@ -60,20 +95,55 @@ fn keyset(json: &str) -> LocalKeyring {
     LocalKeyring::from_json(&SecretBytes::new(json.as_bytes().to_vec())).unwrap()
 }
 
+/// What is recorded is traced too, as it is where nothing else is set.
+#[derive(Debug)]
+struct Heard(MemorySink);
+
+#[async_trait]
+impl AuditSink for Heard {
+    async fn record(&self, event: &AuditEvent) -> Result<()> {
+        TracingSink::default().record(event).await?;
+        self.0.record(event).await
+    }
+}
+
 pub(crate) fn people(sink: &MemorySink) -> ScopeIssuer {
     let directory = MemoryDirectory::new();
     for number in [0xA, 0xB] {
         directory.add_member(&organization(number), &ann(), Role::Owner);
     }
-    ScopeIssuer::builder(directory).audit(sink.clone()).build()
+    ScopeIssuer::builder(directory).audit(Heard(sink.clone())).build()
 }
 
-pub(crate) async fn database(issuer: &ScopeIssuer, path: &Path) -> Database {
+/// A store in the database at a URL: on PostgreSQL as the application's role.
+pub(crate) async fn open_sql(issuer: &ScopeIssuer, url: &str) -> Arc<SqlCredentialStore> {
     let schema = SqlCredentialStore::tables(Schema::new());
     let db = Database::builder().issuer(issuer).allow_cross_tenant();
-    let db = db.connect(&url(path), schema).await.unwrap();
+    #[cfg(feature = "postgres")]
+    let db = db.owner_url(&url.replacen(APPLICATION, OWNER, 1)).cross_tenant_url(&url.replacen(
+        APPLICATION,
+        CROSS_TENANT,
+        1,
+    ));
+    let db = db.connect(url, schema).await.unwrap();
     db.create_tables().await.unwrap();
-    db
+    Arc::new(SqlCredentialStore::new(&db, authority()))
+}
+
+/// The store that another process finds.
+pub(crate) async fn open(
+    kind: Kind,
+    issuer: &ScopeIssuer,
+    place: &str,
+) -> Arc<dyn CredentialStore> {
+    match kind {
+        Kind::Memory => Arc::new(MemoryCredentialStore::new()),
+        Kind::Sqlite => open_sql(issuer, place).await,
+        #[cfg(feature = "postgres")]
+        Kind::Postgres => open_sql(issuer, place).await,
+        #[cfg(all(unix, feature = "files"))]
+        Kind::Files => Arc::new(tenantry::credential::FileCredentialStore::open(place).unwrap()),
+    }
 }
 
 impl World {
@@ -86,22 +156,32 @@ impl World {
         settings: impl FnOnce(CredentialsBuilder) -> CredentialsBuilder,
     ) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("credentials.db");
+        let kept = match kind {
+            Kind::Memory => Kept::Memory,
+            Kind::Sqlite => Kept::Sqlite(dir.path().join("credentials.db")),
+            #[cfg(feature = "postgres")]
+            Kind::Postgres => Kept::Postgres(Cluster::shared().database().await),
+            #[cfg(all(unix, feature = "files"))]
+            Kind::Files => Kept::Files(dir.path().join("credentials")),
+        };
+        Self::within(kind, kept, dir, settings).await
+    }
+
+    pub(crate) async fn within(
+        kind: Kind,
+        kept: Kept,
+        dir: TempDir,
+        settings: impl FnOnce(CredentialsBuilder) -> CredentialsBuilder,
+    ) -> Self {
         let sink = MemorySink::new();
         let issuer = people(&sink);
-        let store: Arc<dyn CredentialStore> = match kind {
-            Kind::Memory => Arc::new(MemoryCredentialStore::new()),
-            Kind::Sql => {
-                let db = database(&issuer, &path).await;
-                Arc::new(SqlCredentialStore::new(&db, authority()))
-            }
-        };
+        let store = open(kind, &issuer, &kept.place()).await;
         let builder = Credentials::builder(&issuer, keyring(), Arc::clone(&store));
         let credentials = settings(builder).build();
         credentials.keys().check().await.unwrap();
         let a = issuer.enter(&ann(), organization(0xA)).await.unwrap();
         let b = issuer.enter(&ann(), organization(0xB)).await.unwrap();
-        Self { credentials, store, a, b, issuer, sink, path, dir }
+        Self { credentials, store, a, b, issuer, sink, kind, kept, dir }
     }
 
     /// As another process has them: with keys of its own in memory.

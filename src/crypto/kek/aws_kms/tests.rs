@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use aws_sdk_kms::config::retry::RetryConfig;
-use aws_sdk_kms::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_kms::config::{BehaviorVersion, Credentials, Region, StalledStreamProtectionConfig};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Response};
@@ -14,6 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
+use super::super::search::{Traced, forms};
 use super::*;
 use crate::crypto::{KeyId, KeyOwner, conformance};
 use crate::error::ErrorKind;
@@ -74,7 +75,7 @@ async fn create_key(client: &Client) -> String {
 }
 
 fn contexts() -> (WrapContext, WrapContext) {
-    let key = KeyId::random();
+    let key = KeyId::random().unwrap();
     let of = |name| {
         let organization = OrganizationId::from_text(name).unwrap();
         WrapContext::data_key(KeyOwner::Organization(organization), key)
@@ -195,7 +196,7 @@ impl Double {
 
 /// What is stored for a blob that the service gave.
 fn stored(arn: &str) -> WrappedKey {
-    wrapped_key(&kek(arn).unwrap(), Some(Blob::new(b"wrapped"))).unwrap()
+    wrapped_key(&kek(ID, arn).unwrap(), Some(Blob::new(b"wrapped"))).unwrap()
 }
 
 fn silent(error: &Error, key: &DataKey) {
@@ -321,6 +322,45 @@ async fn a_service_that_is_down_slow_or_strange_gives_typed_errors_without_secre
     assert!(!shown.contains(SECRET) && !shown.contains("127.0.0.1"), "{shown}");
 }
 
+/// The SDK traces its requests, and what it answers.
+#[tokio::test]
+async fn c39_a_data_key_on_its_way_is_in_no_trace() {
+    let (traced, _guard) = Traced::listen();
+    let (double, endpoint) = double().await;
+    // Where it is on, this protection happens to hide the body of a request too.
+    let config = client(&endpoint).config().to_builder();
+    let config = config.stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+    let client = Client::from_conf(config.build());
+    let provider = AwsKms::new(client.clone(), ARN).unwrap().also_unwrap(OTHER).unwrap();
+    let (a, _) = contexts();
+    let key = DataKey::random().unwrap();
+    let blob = BASE64.encode(b"wrapped");
+    double.reply(200, &json!({ "KeyId": ARN, "SourceKeyId": OTHER, "CiphertextBlob": blob }));
+    let wrapped = provider.wrap(&a, &key).await.unwrap();
+    provider.rewrap(&a, &stored(OTHER)).await.unwrap().unwrap();
+    let plaintext = BASE64.encode(key.expose_secret());
+    double.reply(200, &json!({ "KeyId": ARN, "Plaintext": plaintext }));
+    assert!(provider.unwrap(&a, &wrapped).await.unwrap().ct_eq(&key));
+    // Also where it fails: a request that is sent again, an answer that is not understood.
+    let again = RetryConfig::standard().with_initial_backoff(Duration::from_millis(1));
+    let config = client.config().to_builder().retry_config(again).build();
+    let patient = AwsKms::new(Client::from_conf(config), ARN).unwrap();
+    double.seen.lock().unwrap().clear();
+    double.reply(400, &json!({ "__type": "ThrottlingException", "message": "slower" }));
+    refused(patient.wrap(&a, &key).await, ErrorKind::Unavailable);
+    assert_eq!(double.seen.lock().unwrap().len(), 3);
+    *double.reply.lock().unwrap() = Reply::Text(200, format!("{{\"Plaintext\": {plaintext}"));
+    refused(provider.unwrap(&a, &wrapped).await, ErrorKind::Unavailable);
+
+    let text = traced.text();
+    assert!(text.contains("transmitting request"), "the SDK traces otherwise now");
+    for secret in [&key.expose_secret()[..], SECRET.as_bytes()] {
+        for form in forms(secret) {
+            assert!(!text.contains(&form), "{form}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_damaged_blob_is_refused_without_asking() {
     let (double, endpoint) = double().await;
@@ -333,7 +373,7 @@ async fn a_damaged_blob_is_refused_without_asking() {
         let mut variants = vec![edited, [&bytes[..], &[0]].concat()];
         variants.extend((at > 0).then(|| bytes[..at].to_vec()));
         for bytes in variants {
-            let damaged = WrappedKey::new(kek(OTHER).unwrap(), bytes).unwrap();
+            let damaged = WrappedKey::new(kek(ID, OTHER).unwrap(), bytes).unwrap();
             refused(provider.unwrap(&a, &damaged).await, ErrorKind::Corrupt);
             refused(provider.rewrap(&a, &damaged).await, ErrorKind::Corrupt);
         }
@@ -351,6 +391,34 @@ async fn a_stored_name_of_a_foreign_key_is_asked_of_nobody() {
     refused(provider.unwrap(&a, &planted).await, ErrorKind::Unconfigured);
     refused(provider.rewrap(&a, &planted).await, ErrorKind::Unconfigured);
     assert!(double.seen.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn two_providers_of_kms_have_names_of_their_own() {
+    let (double, endpoint) = double().await;
+    let provider = |id| {
+        let provider = AwsKms::new(client(&endpoint), ARN).unwrap();
+        provider.with_id(id).unwrap().also_unwrap(OTHER).unwrap()
+    };
+    let (a, _) = contexts();
+    let key = DataKey::random().unwrap();
+    double.reply(200, &json!({ "KeyId": ARN, "CiphertextBlob": BASE64.encode(b"wrapped") }));
+    let wrapped = provider("kms-1").wrap(&a, &key).await.unwrap();
+    assert_eq!(wrapped.kek().as_str(), format!("kms-1:{ARN}"));
+    assert_eq!(provider("kms-1").rewrap(&a, &wrapped).await.unwrap(), None);
+    double.seen.lock().unwrap().clear();
+    for other in [provider("kms-2"), AwsKms::new(client(&endpoint), ARN).unwrap()] {
+        refused(other.unwrap(&a, &wrapped).await, ErrorKind::Unconfigured);
+        refused(other.rewrap(&a, &wrapped).await, ErrorKind::Unconfigured);
+    }
+    assert!(double.seen.lock().unwrap().is_empty());
+    let both = crate::crypto::FallbackUnwrap::new(provider("kms-2"), provider("kms-1")).unwrap();
+    double.reply(200, &json!({ "KeyId": ARN, "Plaintext": BASE64.encode(key.expose_secret()) }));
+    assert!(both.unwrap(&a, &wrapped).await.unwrap().ct_eq(&key));
+    for id in ["", "A", "a:b", &"a".repeat(33)] {
+        let provider = AwsKms::new(client(&endpoint), ARN).unwrap();
+        refused(provider.with_id(id), ErrorKind::Invalid);
+    }
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn parse(text: &str) -> Result<LocalKeyring> {
 fn context() -> WrapContext {
     WrapContext::data_key(
         KeyOwner::Organization(OrganizationId::from_i64(1).unwrap()),
-        KeyId::random(),
+        KeyId::random().unwrap(),
     )
 }
 
@@ -179,6 +179,10 @@ fn a_keyring_file_belongs_to_its_owner_alone() {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
         LocalKeyring::open(&path).unwrap();
     }
+    // Nobody ever writes into the pipe.
+    let pipe = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    refused(&pipe, "is not a regular file");
     // What a name leads to counts, not the link.
     let link = folder.path().join("link");
     std::os::unix::fs::symlink(&path, &link).unwrap();

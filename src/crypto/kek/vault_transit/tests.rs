@@ -14,6 +14,7 @@ use hkdf::Hkdf;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
+use super::super::search::{Traced, forms};
 use super::*;
 use crate::crypto::{KeyId, KeyOwner, conformance};
 use crate::error::ErrorKind;
@@ -230,7 +231,7 @@ impl Double {
 }
 
 fn contexts() -> (WrapContext, WrapContext) {
-    let key = KeyId::random();
+    let key = KeyId::random().unwrap();
     let of = |name| {
         let organization = OrganizationId::from_text(name).unwrap();
         WrapContext::data_key(KeyOwner::Organization(organization), key)
@@ -363,6 +364,51 @@ async fn c38_an_engine_that_is_down_slow_wrong_or_strange_gives_typed_errors_wit
     let down = VaultTransit::builder(nobody, "tenantry", token(TOKEN)).build().unwrap();
     silent(&refused(down.unwrap(&a, &wrapped).await, ErrorKind::Unavailable), &key);
     refused(down.active().await, ErrorKind::Unavailable);
+}
+
+#[tokio::test]
+async fn c39_a_data_key_on_its_way_is_in_no_trace() {
+    let (traced, _guard) = Traced::listen();
+    let double = double().await;
+    let (a, _) = contexts();
+    let key = DataKey::random().unwrap();
+    let wrapped = double.provider.wrap(&a, &key).await.unwrap();
+    assert!(double.provider.unwrap(&a, &wrapped).await.unwrap().ct_eq(&key));
+    double.set(|engine| engine.mood = Mood::Strange);
+    refused(double.provider.unwrap(&a, &wrapped).await, ErrorKind::Corrupt);
+
+    let text = traced.text();
+    assert!(text.contains("pooling idle connection"), "the client traces otherwise now");
+    for secret in [&key.expose_secret()[..], TOKEN.as_bytes()] {
+        for form in forms(secret) {
+            assert!(!text.contains(&form), "{form}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_move_from_one_engine_to_another_asks_each_for_its_own() {
+    let (old, new) = (double().await, double().await);
+    new.set(|engine| engine.versions = vec![[3; 32]]);
+    let (a, b) = contexts();
+    let key = DataKey::random().unwrap();
+    let wrapped = old.provider.wrap(&a, &key).await.unwrap();
+    let engine = Arc::clone(&new.engine);
+    let named = new.provider.with_id("vault-2").unwrap();
+    refused(named.unwrap(&a, &wrapped).await, ErrorKind::Unconfigured);
+    let both = crate::crypto::FallbackUnwrap::new(named, old.provider).unwrap();
+    assert!(both.unwrap(&a, &wrapped).await.unwrap().ct_eq(&key));
+    let moved = both.rewrap(&a, &wrapped).await.unwrap().unwrap();
+    assert_eq!(moved.kek().as_str(), "vault-2:transit/tenantry:v1");
+    assert!(both.unwrap(&a, &moved).await.unwrap().ct_eq(&key));
+    refused(both.unwrap(&b, &moved).await, ErrorKind::Corrupt);
+    engine.lock().unwrap().seen.clear();
+    both.unwrap(&a, &wrapped).await.unwrap();
+    assert!(engine.lock().unwrap().seen.is_empty(), "the old engine's key went to the new one");
+    for id in ["", "A", "a:b", &"a".repeat(33)] {
+        let provider = VaultTransit::builder("https://v.example", "k", token(TOKEN)).build();
+        refused(provider.unwrap().with_id(id), ErrorKind::Invalid);
+    }
 }
 
 #[tokio::test]

@@ -132,6 +132,24 @@ fn a_file_is_examined_line_by_line_comments_and_long_values_included() {
     let objects: Vec<_> = report.findings().iter().map(Finding::object).collect();
     assert_eq!(objects, [".env/ACME_TOKEN", ".env/GOOGLE", ".env/OLD_TOKEN"]);
 
+    // A line of a value in base64 is no name, nor is what another program would call one.
+    for part in ["c2VjcmV0cGFydA==", "c2VjcmV0cGFydDE=", "c2VjcmV0-cGFydD.E=x", &"N".repeat(65)] {
+        let text = ["KEY=\"begin", part, &token("shpat_"), "\""].join("\n");
+        std::fs::write(&path, text).unwrap();
+        let report = EnvironmentCheck::new().file(&path).unwrap().report();
+        let object = if part.contains('=') { ".env/line 3" } else { ".env/KEY" };
+        assert_eq!(only(&report).object(), object);
+        let line = format!("{}={}", part.trim_end_matches('='), token("shpat_"));
+        std::fs::write(&path, line).unwrap();
+        let report = EnvironmentCheck::new().file(&path).unwrap().report();
+        let certain = part.starts_with("c2VjcmV0cGFyd");
+        assert_eq!(only(&report).object() == ".env/line 1", !certain, "{report}");
+    }
+    let kustomers = format!("kustomer.api-key={}", jwt(r#"{"sub":"1"}"#));
+    std::fs::write(&path, kustomers).unwrap();
+    let report = EnvironmentCheck::new().file(&path).unwrap().report();
+    assert!(only(&report).advice().contains("Kustomer"));
+
     std::fs::write(&path, token("shpat_")).unwrap();
     let report = EnvironmentCheck::new().file(&path).unwrap().report();
     assert_eq!(only(&report).object(), ".env/line 1");
