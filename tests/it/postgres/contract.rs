@@ -10,6 +10,7 @@ use tenantry::{ErrorKind, Result};
 use time::{Date, OffsetDateTime};
 use uuid::Uuid;
 
+use super::cluster::OWNER;
 use super::world::{
     Customer, Employee, Everything, Genre, Order, Status, customer, customers, employees,
     everything, genres, order, orders, world,
@@ -339,6 +340,20 @@ fn nothing_row(id: i64) -> Everything {
         maybe_price: None,
         maybe_status: None,
         ..everything_row(id)
+    }
+}
+
+#[tokio::test]
+async fn rows_that_exclude_each_other_are_a_conflict_in_their_organization() {
+    let world = world().await;
+    let exclude = r#"ALTER TABLE "Employee" ADD CONSTRAINT one_each EXCLUDE USING btree (organization_id WITH =, "ReportsTo" WITH =)"#;
+    world.database.run(OWNER, &[exclude]).await;
+    let employee = |id, boss| Employee { id, boss };
+    for scope in [&world.a, &world.b] {
+        Employee::insert(scope, employee(1, None)).execute(&world.db).await.unwrap();
+        Employee::insert(scope, employee(2, Some(1))).execute(&world.db).await.unwrap();
+        let rival = Employee::insert(scope, employee(3, Some(1))).execute(&world.db).await;
+        assert_eq!(rival.unwrap_err().kind(), ErrorKind::Conflict);
     }
 }
 
