@@ -1,28 +1,12 @@
 //! What PostgreSQL says about a database and the role that is connected: read once, with static
 //! statements.
 
+use sqlx::FromRow;
 use sqlx::postgres::{PgConnection, PgRow, Postgres};
-use sqlx::{FromRow, Row as _};
 
+use super::rights::{Access, Role, SearchPath, Server};
 use crate::database::postgres;
 use crate::error::{Error, Result};
-
-/// The server, as the connected role finds it.
-#[derive(Debug)]
-pub(super) struct Server {
-    /// `150018` for 15.18.
-    pub(super) version: i32,
-    pub(super) role: String,
-    pub(super) database: String,
-    /// What the organization is where nobody has set it.
-    pub(super) organization: String,
-    /// `origin`, unless foreign keys are not enforced for the role.
-    pub(super) replication: String,
-}
-
-/// The schemas in which bare names are looked up, in order.
-#[derive(Debug)]
-pub(super) struct SearchPath(Vec<String>);
 
 #[derive(Debug)]
 pub(super) struct Catalog {
@@ -35,57 +19,6 @@ pub(super) struct Catalog {
     /// SECURITY DEFINER functions that the role can call, or that a trigger or an aggregate calls,
     /// and their owners.
     pub(super) definer_functions: Vec<(String, String)>,
-}
-
-/// What a role may do beyond tables.
-#[derive(Debug)]
-pub(super) struct Role {
-    pub(super) name: String,
-    pub(super) superuser: bool,
-    pub(super) bypasses: bool,
-    /// CREATEROLE or REPLICATION.
-    pub(super) administers: bool,
-    pub(super) temporary: bool,
-    pub(super) creates_schemas: bool,
-    pub(super) owns_database: bool,
-    /// Whose privileges on the database the role has, PUBLIC and the owner aside.
-    pub(super) grantees: Vec<String>,
-    pub(super) memberships: Vec<Membership>,
-    pub(super) schemas: Vec<Namespace>,
-}
-
-/// A role that another one is, besides itself.
-#[derive(Debug)]
-pub(super) struct Membership {
-    pub(super) role: String,
-    /// SUPERUSER, BYPASSRLS, CREATEROLE, REPLICATION, or a predefined role, which reach past
-    /// policies or into other sessions.
-    pub(super) exempt: bool,
-    /// The tables on which it holds a privilege.
-    pub(super) reaches: Vec<i64>,
-    /// The roles that were granted, through which it comes about.
-    pub(super) via: Vec<String>,
-}
-
-/// A schema that a role may change.
-#[derive(Debug)]
-pub(super) struct Namespace {
-    pub(super) name: String,
-    pub(super) owned: bool,
-    /// Whose privileges on it the role has, PUBLIC and the owner aside.
-    pub(super) grantees: Vec<String>,
-}
-
-/// What a role may do with a table.
-#[derive(Debug, Default)]
-pub(super) struct Access {
-    relation: i64,
-    /// Whether it is a member of the owner.
-    pub(super) owned: bool,
-    /// On the table or a column of it.
-    pub(super) privileges: Vec<String>,
-    /// Whose privileges on it the role has, PUBLIC and the owner aside.
-    pub(super) grantees: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -188,53 +121,6 @@ pub(super) struct Policy {
     pub(super) check: Option<String>,
 }
 
-/// Asked before the path is known: nothing in it depends on the path.
-const SEARCH_PATH: &str =
-    "SELECT pg_catalog.unnest(pg_catalog.current_schemas(true))::pg_catalog.text";
-
-const SET_SEARCH_PATH: &str = "SELECT pg_catalog.set_config('search_path', $1, true)";
-
-const SERVER: &str = "SELECT current_setting('server_version_num')::int4 AS version, \
-    current_user::text AS role, current_database()::text AS database, \
-    coalesce(current_setting('tenantry.organization', true), '') AS organization, \
-    current_setting('session_replication_role') AS replication";
-
-const ROLE: &str = "SELECT r.rolname::text AS name, r.rolsuper AS superuser, \
-    r.rolbypassrls AS bypasses, r.rolcreaterole OR r.rolreplication AS administers, \
-    has_database_privilege(r.oid, d.oid, 'TEMPORARY') AS temporary, \
-    has_database_privilege(r.oid, d.oid, 'CREATE') AS creates_schemas, \
-    pg_has_role(r.oid, d.datdba, 'MEMBER') AS owns_database, \
-    ARRAY(SELECT DISTINCT pg_get_userbyid(a.grantee)::text FROM aclexplode(d.datacl) AS a \
-        WHERE a.grantee NOT IN (0, d.datdba) AND pg_has_role(r.oid, a.grantee, 'MEMBER') \
-        ORDER BY 1) AS grantees \
-    FROM pg_roles AS r JOIN pg_database AS d ON d.datname = current_database() \
-    WHERE r.rolname = $1";
-
-/// The owner of a database is always a member of `pg_database_owner`.
-const MEMBERSHIPS: &str = "SELECT r.rolname::text AS role, r.rolsuper OR r.rolbypassrls \
-    OR r.rolcreaterole OR r.rolreplication OR r.rolname ~ '^pg_' AS exempt, \
-    ARRAY(SELECT c.oid::int8 FROM pg_class AS c WHERE c.relkind IN ('r', 'p') \
-        AND c.relnamespace <> 'pg_catalog'::regnamespace \
-        AND (has_table_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, \
-            REFERENCES, TRIGGER') \
-        OR has_any_column_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE, REFERENCES'))) \
-        AS reaches, \
-    ARRAY(SELECT DISTINCT pg_get_userbyid(m.roleid)::text FROM pg_auth_members AS m \
-        WHERE m.member = us.oid AND pg_has_role(m.roleid, r.oid, 'MEMBER') ORDER BY 1) AS via \
-    FROM pg_roles AS us JOIN pg_roles AS r ON r.oid <> us.oid \
-        AND pg_has_role(us.oid, r.oid, 'MEMBER') \
-    WHERE us.rolname = $1 AND r.rolname <> 'pg_database_owner' ORDER BY 1";
-
-const SCHEMAS: &str = "SELECT n.nspname::text AS name, \
-    pg_has_role(r.oid, n.nspowner, 'MEMBER') AS owned, \
-    ARRAY(SELECT DISTINCT pg_get_userbyid(a.grantee)::text FROM aclexplode(n.nspacl) AS a \
-        WHERE a.grantee NOT IN (0, n.nspowner) AND pg_has_role(r.oid, a.grantee, 'MEMBER') \
-        ORDER BY 1) AS grantees \
-    FROM pg_roles AS r CROSS JOIN pg_namespace AS n \
-    WHERE r.rolname = $1 AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' \
-    AND (pg_has_role(r.oid, n.nspowner, 'MEMBER') OR has_schema_privilege(r.oid, n.oid, 'CREATE')) \
-    ORDER BY 1";
-
 const RELATIONS: &str = "SELECT c.oid::int8 AS oid, n.nspname::text AS namespace, \
     c.relname::text AS name, c.relkind::text AS kind, c.relrowsecurity AS row_security, \
     c.relforcerowsecurity AS forced, pg_get_userbyid(c.relowner)::text AS owner, \
@@ -246,25 +132,6 @@ const RELATIONS: &str = "SELECT c.oid::int8 AS oid, n.nspname::text AS namespace
     FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace \
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname <> 'information_schema' \
     AND n.nspname !~ '^pg_(catalog|toast)' ORDER BY n.nspname, c.relname";
-
-const ACCESS: &str = "SELECT c.oid::int8 AS relation, \
-    pg_has_role(r.oid, c.relowner, 'MEMBER') AS owned, \
-    ARRAY(SELECT p FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', \
-        'REFERENCES', 'TRIGGER'] || CASE WHEN current_setting('server_version_num')::int4 \
-        >= 170000 THEN ARRAY['MAINTAIN'] END) AS p \
-        WHERE has_schema_privilege(r.oid, n.oid, 'USAGE') \
-        AND (has_table_privilege(r.oid, c.oid, p) \
-        OR (p IN ('SELECT', 'INSERT', 'UPDATE', 'REFERENCES') \
-        AND has_any_column_privilege(r.oid, c.oid, p)))) AS privileges, \
-    ARRAY(SELECT DISTINCT pg_get_userbyid(a.grantee)::text FROM ( \
-            SELECT grantee FROM aclexplode(c.relacl) UNION \
-            SELECT x.grantee FROM pg_attribute AS t CROSS JOIN aclexplode(t.attacl) AS x \
-            WHERE t.attrelid = c.oid AND t.attacl IS NOT NULL) AS a \
-        WHERE a.grantee NOT IN (0, c.relowner) AND pg_has_role(r.oid, a.grantee, 'MEMBER') \
-        ORDER BY 1) AS grantees \
-    FROM pg_roles AS r CROSS JOIN pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace \
-    WHERE r.rolname = $1 AND c.relkind IN ('r', 'p', 'v', 'm', 'f') \
-    AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_(catalog|toast)'";
 
 const COLUMNS: &str = "SELECT a.attrelid::int8 AS relation, a.attname::text AS name, \
     format_type(a.atttypid, a.atttypmod) AS declared, a.attnotnull AS not_null, \
@@ -358,8 +225,9 @@ const DEFINER_FUNCTIONS: &str = "SELECT p.oid::regprocedure::text, \
 /// Reads the columns that are named like the fields; `more` fields are filled later.
 macro_rules! from_row {
     ($name:ident { $($field:ident),* $(,)? } $(more $($more:ident),*)?) => {
-        impl FromRow<'_, PgRow> for $name {
-            fn from_row(row: &PgRow) -> sqlx::Result<Self> {
+        impl sqlx::FromRow<'_, sqlx::postgres::PgRow> for $name {
+            fn from_row(row: &sqlx::postgres::PgRow) -> sqlx::Result<Self> {
+                use sqlx::Row as _;
                 Ok(Self {
                     $($field: row.try_get(stringify!($field))?,)*
                     $($($more: Default::default(),)*)?
@@ -369,13 +237,8 @@ macro_rules! from_row {
     };
 }
 
-from_row!(Server { version, role, database, organization, replication });
-from_row!(Role {
-    name, superuser, bypasses, administers, temporary, creates_schemas, owns_database, grantees
-} more memberships, schemas);
-from_row!(Membership { role, exempt, reaches, via });
-from_row!(Namespace { name, owned, grantees });
-from_row!(Access { relation, owned, privileges, grantees });
+pub(super) use from_row;
+
 from_row!(Relation {
     oid, namespace, name, kind, row_security, forced, owner, visible, invoker, parents
 } more access, across, columns, indexes, references, policies, rules, reads);
@@ -421,58 +284,6 @@ from_row!(ForeignKey {
 });
 from_row!(Policy { relation, name, permissive, all, applies, using, check });
 
-impl Server {
-    pub(super) async fn read(connection: &mut PgConnection) -> Result<Option<Self>> {
-        Ok(rows(connection, SERVER).await?.into_iter().next())
-    }
-}
-
-impl SearchPath {
-    /// Reads the path. Where the server's own schema is not in front of it, it is from here to the
-    /// end of the transaction: what is read then is the catalogue, and the server writes out the
-    /// schema of every other function that is called like one of its own.
-    pub(super) async fn read(connection: &mut PgConnection) -> Result<Self> {
-        let schemas = rows::<(String,)>(connection, SEARCH_PATH).await?;
-        let path = Self(schemas.into_iter().map(|(name,)| name).collect());
-        if !path.is_sound() {
-            let safe = ["pg_catalog"].into_iter().chain(path.schemas()).map(quoted);
-            let safe = safe.collect::<Vec<_>>().join(", ");
-            sqlx::query(SET_SEARCH_PATH)
-                .bind(safe)
-                .persistent(false)
-                .execute(connection)
-                .await
-                .map_err(|error| postgres::reduce(&error).into_error(None))?;
-        }
-        Ok(path)
-    }
-
-    /// Whether names of the server's own things reach them. Functions and operators are never
-    /// looked up among temporary objects.
-    pub(super) fn is_sound(&self) -> bool {
-        let first = self.0.iter().find(|name| !name.starts_with("pg_temp"));
-        first.is_some_and(|name| name == "pg_catalog")
-    }
-
-    /// Without those of the server and of the session.
-    pub(super) fn schemas(&self) -> impl Iterator<Item = &str> {
-        let own = |name: &&str| *name != "pg_catalog" && !name.starts_with("pg_temp");
-        self.0.iter().map(String::as_str).filter(own)
-    }
-}
-
-impl Role {
-    async fn read(connection: &mut PgConnection, name: &str) -> Result<Option<Self>> {
-        let Some(mut role) = rows_of::<Self>(connection, ROLE, name).await?.into_iter().next()
-        else {
-            return Ok(None);
-        };
-        role.memberships = rows_of(connection, MEMBERSHIPS, name).await?;
-        role.schemas = rows_of(connection, SCHEMAS, name).await?;
-        Ok(Some(role))
-    }
-}
-
 impl Catalog {
     pub(super) async fn read(
         connection: &mut PgConnection,
@@ -484,7 +295,7 @@ impl Catalog {
             .await?
             .ok_or_else(|| Error::internal("the server does not know its own role"))?;
         let mut relations: Vec<Relation> = rows(connection, RELATIONS).await?;
-        for access in rows_of::<Access>(connection, ACCESS, &role.name).await? {
+        for access in Access::all(connection, &role.name).await? {
             if let Some(relation) = find(&mut relations, access.relation) {
                 relation.access = access;
             }
@@ -494,7 +305,7 @@ impl Catalog {
             false => Role::read(connection, across).await?,
         };
         if let Some(across) = &across {
-            for access in rows_of::<Access>(connection, ACCESS, &across.name).await? {
+            for access in Access::all(connection, &across.name).await? {
                 if let Some(relation) = find(&mut relations, access.relation) {
                     relation.across = access;
                 }
@@ -649,7 +460,7 @@ pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-async fn rows<R>(connection: &mut PgConnection, sql: &'static str) -> Result<Vec<R>>
+pub(super) async fn rows<R>(connection: &mut PgConnection, sql: &'static str) -> Result<Vec<R>>
 where
     R: for<'r> FromRow<'r, PgRow> + Send + Unpin,
 {
@@ -661,7 +472,11 @@ where
 }
 
 /// What `sql` says about a role.
-async fn rows_of<R>(connection: &mut PgConnection, sql: &'static str, role: &str) -> Result<Vec<R>>
+pub(super) async fn rows_of<R>(
+    connection: &mut PgConnection,
+    sql: &'static str,
+    role: &str,
+) -> Result<Vec<R>>
 where
     R: for<'r> FromRow<'r, PgRow> + Send + Unpin,
 {

@@ -3,13 +3,15 @@
 mod catalog;
 mod objects;
 mod policy;
+mod rights;
 mod role;
 mod shape;
 mod wall;
 
 use sqlx::postgres::PgConnection;
 
-use self::catalog::{Catalog, Relation, SearchPath, Server, quoted};
+use self::catalog::{Catalog, Relation, quoted};
+use self::rights::{SearchPath, Server};
 use super::report::{Acceptance, Finding, Report};
 use super::rules::{self, Rule};
 use super::{Examination, parents_first};

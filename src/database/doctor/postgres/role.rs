@@ -1,6 +1,7 @@
 //! The server, the roles, and what they may do beyond tables.
 
-use super::catalog::{Role, Server, quoted};
+use super::catalog::quoted;
+use super::rights::{Role, Server};
 use super::{Doctor, rules};
 use crate::database::doctor::report::{Finding, Severity};
 use crate::table::postgres::{SETTING, ground};

@@ -1,7 +1,8 @@
 //! Row-level security and the privileges of a declared table.
 
-use super::catalog::{Access, Policy, quoted};
+use super::catalog::{Policy, quoted};
 use super::policy::{Verdict, judge};
+use super::rights::Access;
 use super::{Table, rules};
 use crate::database::doctor::rules::Rule;
 use crate::id::OrganizationKind;
