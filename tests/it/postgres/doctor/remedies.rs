@@ -1,20 +1,22 @@
 //! Remedies that meet what they did not foresee.
 
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, Connection as _};
 use tenantry::database::doctor::Finding;
 
 use super::super::cluster::TestDatabase;
 use super::{Clinic, find, harm, mend, physician};
 
-/// As a terminal does that goes on after an error; whether there was one.
+/// As a terminal does that stops at an error; whether there was one.
 async fn paste(database: &TestDatabase<'_>, finding: &Finding) -> bool {
     let mut connection = database.connect(physician(finding)).await;
-    let mut failed = false;
     for statement in finding.remedy() {
         let sql = AssertSqlSafe(statement.clone());
-        failed |= sqlx::raw_sql(sql).execute(&mut connection).await.is_err();
+        if sqlx::raw_sql(sql).execute(&mut connection).await.is_err() {
+            connection.close().await.unwrap();
+            return true;
+        }
     }
-    failed
+    false
 }
 
 async fn exists(database: &TestDatabase<'_>, sql: &str) -> bool {
