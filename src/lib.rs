@@ -23,6 +23,8 @@ pub mod id;
 pub mod query;
 pub mod scope;
 pub mod table;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub mod tenancy;
 
 pub use clock::now;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
@@ -73,6 +75,10 @@ pub mod manual {
     #[doc = include_str!("../docs/links.md")]
     #[doc = include_str!("../docs/leaks.md")]
     pub mod leaks {}
+
+    #[doc = include_str!("../docs/links.md")]
+    #[doc = include_str!("../docs/organizations.md")]
+    pub mod organizations {}
 
     #[doc = include_str!("../docs/links.md")]
     #[doc = include_str!("../docs/postgres.md")]

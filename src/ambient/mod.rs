@@ -5,6 +5,8 @@
 //! organization to another.
 
 mod credentials;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod directory;
 mod keys;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod run;
@@ -14,7 +16,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
-pub(crate) use run::read_global;
+pub(crate) use run::{read_across, read_global, read_in};
 pub use tables::{DeleteGlobal, InsertGlobal, SelectAcross, UpdateGlobal};
 
 use crate::audit::{AuditEvent, AuditKind, AuditSink, Auditor, MemorySink};

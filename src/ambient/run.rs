@@ -36,21 +36,52 @@ impl<T: TenantTable> SelectAcross<'_, T> {
         if table.tenant_column().is_none() {
             return Err(Error::misuse("a global table has no organizations").at_table(table.name()));
         }
-        database.accept(self.authority, "select", table).await?;
-        let kind = database.schema().organization_kind();
-        let ast = self.ast;
-        run.read_all(
+        read_across(database, self.authority, self.ast).await
+    }
+}
+
+/// Rows of every organization, each with its own, after the use is written down. What is joined is
+/// of the same organization.
+pub(crate) async fn read_across<S: Sources>(
+    database: &Database,
+    authority: &CrossTenantAuthority,
+    ast: SelectAst,
+) -> Result<Vec<(OrganizationId, S)>> {
+    let table = ast.base;
+    database.accept(authority, "select", table).await?;
+    let kind = database.schema().organization_kind();
+    Executor::lower(database)
+        .read_all(
             Actor::Accepted,
             table,
             |context| context.renderer(Reach::Across).select(&ast, Output::Rows),
             |row| {
                 let organization = read_organization(row, table, kind)?;
                 row.seek(0);
-                Ok((organization, <T as Sources>::read(row)?))
+                Ok((organization, S::read(row)?))
             },
         )
         .await
-    }
+}
+
+/// The first row of one organization, where no scope is at hand, after the use is written down.
+/// The predicate and the witness hold as under a scope.
+pub(crate) async fn read_in<S: Sources>(
+    database: &Database,
+    authority: &CrossTenantAuthority,
+    organization: &OrganizationId,
+    ast: SelectAst,
+) -> Result<Option<S>> {
+    let table = ast.base;
+    database.accept(authority, "select", table).await?;
+    Executor::lower(database)
+        .read_first(
+            Actor::AcceptedIn(organization),
+            table,
+            |context| context.renderer(Reach::Named).select(&ast, Output::Rows),
+            S::read,
+        )
+        .await
 }
 
 /// The rows of a global table, where no scope is at hand, after the use is written down.

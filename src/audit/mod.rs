@@ -71,6 +71,8 @@ pub enum AuditKind {
     Incident,
     /// The data keys of an organization are about to be destroyed for good.
     KeysShredded,
+    /// Somebody became a member, got another role, or is no member any more.
+    MembershipChanged,
     /// An organization can be entered again.
     OrganizationResumed,
     /// An organization was suspended in this process.

@@ -302,7 +302,7 @@ impl Fault {
                 Error::unconfigured("the database is read-only").with_source(source)
             }
             Self::Refused(source) => Error::unconfigured(
-                "the server does not accept the role, the password or the database of the URL",
+                "the server does not accept the role, the password or the database of the URL, or accepts them over TLS alone: see `sslmode`",
             )
             .with_source(source),
             Self::Serialization(source) => Error::unavailable(

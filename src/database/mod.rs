@@ -38,7 +38,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::query::{Rendered, opinion};
 use crate::scope::{ScopeIssuer, TenantScope};
 use crate::table::{Dialect, Schema, TableDefinition};
-use doctor::{Acceptance, Examination, Report};
+use doctor::{Acceptance, Examination, Finding, Report};
 use statement::Binder;
 use store::{Purpose, Store};
 
@@ -152,13 +152,14 @@ impl Database {
 
     /// Refuses a database that the doctor finds unsafe; raises the second wall on one that is not.
     ///
-    /// A PostgreSQL database in which every table is still to be created serves no statement, and
-    /// lacks what `create_tables` does besides: it is refused after that.
+    /// In a PostgreSQL database in which every table is still to be created, what `create_tables`
+    /// takes away besides is looked at after that.
     pub(crate) async fn examine_and_refuse(&self) -> Result<()> {
         let examination = self.examination(false).await?;
         let bare = self.0.store.dialect() == Dialect::Postgres
             && examination.absent.len() == self.0.schema.tables().len();
-        if let Some(refusal) = examination.report.refusal().filter(|_| !bare) {
+        let until_created = |finding: &Finding| bare && doctor::is_mended_with_the_tables(finding);
+        if let Some(refusal) = examination.report.refusal_but_for(until_created) {
             return Err(refusal);
         }
         self.0.store.raise_wall(&self.0.schema, &examination.absent).await?;

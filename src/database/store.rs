@@ -117,7 +117,7 @@ impl Store {
     ) -> Result<Examination> {
         match self {
             #[cfg(feature = "postgres")]
-            Self::Postgres(store) => store.examine(schema, accepted).await,
+            Self::Postgres(store) => store.examine(schema, accepted, deep).await,
             #[cfg(feature = "sqlite")]
             Self::Sqlite(store) => store.examine(schema, accepted, deep).await,
         }

@@ -429,7 +429,7 @@ impl<T: Table> Find<'_, T> {
         let table = T::definition();
         let key: Vec<_> = table.key_positions().filter_map(|at| table.column(at)).collect();
         self.binds(&key, &mut binds)?;
-        Ok(Rendered { sql: Sql::Once(renderer.find(T::definition())?), binds })
+        Ok(Rendered { sql: Sql::Once(renderer.find(T::definition(), self.for_update)?), binds })
     }
 }
 

@@ -101,6 +101,13 @@ pub struct ScopeIssuerBuilder {
     breaker: Breaker,
 }
 
+/// How a principal comes to enter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Member,
+    Stranger,
+}
+
 /// What was true before the Directory was asked.
 struct Sighting {
     organization: View,
@@ -152,7 +159,7 @@ impl ScopeIssuer {
         principal.validate()?;
         let outcomes = (AuditKind::ScopeEntered, AuditKind::ScopeDenied);
         let asked = self.membership(principal, &organization);
-        self.admit(principal, &organization, outcomes, asked).await
+        self.admit(principal, &organization, Standing::Member, outcomes, asked).await
     }
 
     /// The organizations of a principal, as the [`Directory`] lists them: for a switcher.
@@ -198,7 +205,8 @@ impl ScopeIssuer {
             let role = self.membership(&claim.principal, &claim.organization).await?;
             Ok(role.map(|role| role.min(claim.role)))
         };
-        self.admit(&claim.principal, &claim.organization, outcomes, asked).await
+        let (principal, organization) = (&claim.principal, &claim.organization);
+        self.admit(principal, organization, Standing::Member, outcomes, asked).await
     }
 
     /// Ends every scope of an organization in this process, for good, and refuses new ones until
@@ -268,6 +276,7 @@ impl ScopeIssuer {
         &self,
         principal: &Principal,
         organization: &OrganizationId,
+        standing: Standing,
         (entered, refused): (AuditKind, AuditKind),
         asked: impl Future<Output = Result<Result<Role, Objection>>> + Send,
     ) -> Result<TenantScope> {
@@ -279,6 +288,7 @@ impl ScopeIssuer {
                 organization: organization.clone(),
                 principal: principal.clone(),
                 role,
+                member: standing == Standing::Member,
                 issuer: self.clone(),
             })))
         });
@@ -303,7 +313,34 @@ impl ScopeIssuer {
                 self.0.directory.is_active(organization).await.map_err(directory_failed)?;
             Ok(if active { Ok(role) } else { Err("the organization is not active") })
         };
-        self.admit(principal, organization, outcomes, asked).await
+        self.admit(principal, organization, Standing::Stranger, outcomes, asked).await
+    }
+
+    /// A scope for what a directory keeps about an organization, which need not be active or exist.
+    ///
+    /// INVARIANT: whoever asks for it has recorded an authority, and hands it to nobody.
+    pub(crate) fn admit_registrar(
+        &self,
+        principal: &Principal,
+        organization: &OrganizationId,
+    ) -> Result<TenantScope> {
+        let sighting = Sighting {
+            organization: View::default(),
+            issuer: self.0.gate.view(),
+            at: self.0.clock.monotonic(),
+        };
+        if sighting.issuer.is_closed() {
+            return Err(Error::denied());
+        }
+        Ok(TenantScope(Arc::new(ScopeInner {
+            // A gate of its own: the organization's may be the one that is to be opened.
+            admission: Admission { gate: Arc::default(), sighting },
+            organization: organization.clone(),
+            principal: principal.clone(),
+            role: Role::Owner,
+            member: false,
+            issuer: self.clone(),
+        })))
     }
 
     /// What the Directory says: a role, or an objection.

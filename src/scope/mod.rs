@@ -63,6 +63,8 @@ struct Inner {
     organization: OrganizationId,
     principal: Principal,
     role: Role,
+    /// Whether the principal is a member; not one who crossed over by authority.
+    member: bool,
     issuer: ScopeIssuer,
 }
 
@@ -120,6 +122,11 @@ impl TenantScope {
             None => Ok(()),
             Some(objection) => Err(self.refuse(objection)),
         }
+    }
+
+    /// Whether the scope came of a membership, and ends with it; and not of an authority.
+    pub(crate) fn is_of_a_member(&self) -> bool {
+        self.0.member
     }
 
     pub(crate) fn issuer(&self) -> &ScopeIssuer {

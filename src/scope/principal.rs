@@ -71,7 +71,7 @@ impl Principal {
         Self::of(PrincipalKind::Webhook, id)
     }
 
-    pub(super) fn of(kind: PrincipalKind, id: impl Into<Arc<str>>) -> Self {
+    pub(crate) fn of(kind: PrincipalKind, id: impl Into<Arc<str>>) -> Self {
         Self { kind, id: id.into() }
     }
 
@@ -119,14 +119,22 @@ impl fmt::Debug for Principal {
     }
 }
 
-impl fmt::Display for PrincipalKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl PrincipalKind {
+    /// The name of the kind, in lower case.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
             Self::Job => "job",
             Self::Service => "service",
             Self::User => "user",
             Self::Webhook => "webhook",
-        })
+        }
+    }
+}
+
+impl fmt::Display for PrincipalKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

@@ -6,6 +6,7 @@ use sea_query::{
 };
 
 use super::definition::{ColumnDefinition, ColumnType, OnDelete, TableDefinition};
+use super::names::{Names, column_names};
 use super::postgres;
 use super::schema::Schema;
 use crate::error::Result;
@@ -58,12 +59,14 @@ impl Schema {
         if missing.is_empty() {
             return Ok(Vec::new());
         }
-        let organizations = self.organization_kind();
+        let (organizations, names) = (self.organization_kind(), self.names());
         Ok(match dialect {
-            Dialect::Postgres => postgres::statements(&missing, organizations, self.roles()),
+            Dialect::Postgres => {
+                postgres::statements(&missing, organizations, self.roles(), &names)
+            }
             Dialect::Sqlite => missing
                 .into_iter()
-                .flat_map(|table| table_statements(table, organizations))
+                .flat_map(|table| table_statements(table, organizations, &names))
                 .collect(),
         })
     }
@@ -73,10 +76,11 @@ impl Schema {
 pub(crate) fn table_statements(
     definition: &'static TableDefinition,
     organizations: OrganizationKind,
+    names: &Names,
 ) -> Vec<String> {
     let mut statements = vec![create_table(definition, definition.name(), organizations)];
-    statements
-        .extend(indexes(definition).into_iter().map(|index| index.to_string(SqliteQueryBuilder)));
+    let indexes = indexes(definition, names).into_iter();
+    statements.extend(indexes.map(|index| index.to_string(SqliteQueryBuilder)));
     statements
 }
 
@@ -152,28 +156,23 @@ pub(super) fn wanted_indexes(definition: &'static TableDefinition) -> Vec<&'stat
     wanted
 }
 
-fn indexes(definition: &'static TableDefinition) -> Vec<IndexCreateStatement> {
-    wanted_indexes(definition)
-        .into_iter()
-        .map(|columns| {
-            let mut index = with_columns(Index::create(), definition, columns);
-            index
-                .if_not_exists()
-                .name(index_name(definition, columns))
-                .table(Alias::new(definition.name()));
-            index
-        })
-        .collect()
-}
-
-pub(crate) fn index_name(definition: &'static TableDefinition, columns: &[u16]) -> String {
-    let mut name = definition.name().to_owned();
-    for at in columns {
-        name.push('_');
-        name.push_str(column_name(definition, *at));
-    }
-    name.push_str("_idx");
-    name
+fn indexes(definition: &'static TableDefinition, names: &Names) -> Vec<IndexCreateStatement> {
+    let named = |mut index: IndexCreateStatement, name: String| {
+        index.if_not_exists().name(name).table(Alias::new(definition.name()));
+        index
+    };
+    let scoped = wanted_indexes(definition).into_iter().map(|columns| {
+        let index = with_columns(Index::create(), definition, columns);
+        named(index, names.index(definition, columns))
+    });
+    let across = definition.lookups().iter().map(|columns| {
+        let mut index = Index::create();
+        for name in column_names(definition, columns) {
+            index.col(Alias::new(name));
+        }
+        named(index, names.lookup(definition, columns))
+    });
+    scoped.chain(across).collect()
 }
 
 fn with_columns(

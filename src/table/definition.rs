@@ -179,6 +179,7 @@ pub struct TableDefinition {
     references: &'static [ReferenceDefinition],
     uniques: &'static [&'static [u16]],
     indexes: &'static [&'static [u16]],
+    lookups: &'static [&'static [u16]],
     partitions: u16,
 }
 
@@ -240,7 +241,16 @@ impl TableDefinition {
             i += 1;
         }
         assert!(keys > 0, "a table needs a key: write `key` before at least one field");
-        Self { name, tenant, columns, references: &[], uniques: &[], indexes: &[], partitions: 0 }
+        Self {
+            name,
+            tenant,
+            columns,
+            references: &[],
+            uniques: &[],
+            indexes: &[],
+            lookups: &[],
+            partitions: 0,
+        }
     }
 
     /// The same table with references.
@@ -261,6 +271,18 @@ impl TableDefinition {
     #[must_use]
     pub const fn with_indexes(mut self, indexes: &'static [&'static [u16]]) -> Self {
         self.indexes = indexes;
+        self
+    }
+
+    /// The same table with indexes over all organizations, for cross-tenant reads that filter by
+    /// these columns. Does not compile for a global table, whose indexes are all of this kind.
+    #[must_use]
+    pub const fn with_lookups(mut self, lookups: &'static [&'static [u16]]) -> Self {
+        assert!(
+            self.tenant.is_some() || lookups.is_empty(),
+            "a global table has no organizations to look through: write `index`"
+        );
+        self.lookups = lookups;
         self
     }
 
@@ -308,6 +330,12 @@ impl TableDefinition {
     #[must_use]
     pub const fn indexes(&self) -> &'static [&'static [u16]] {
         self.indexes
+    }
+
+    /// The indexes that do not begin with the tenant column.
+    #[must_use]
+    pub const fn lookups(&self) -> &'static [&'static [u16]] {
+        self.lookups
     }
 
     /// How many hash partitions the table has on PostgreSQL; 0 for a table that is not divided.

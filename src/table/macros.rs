@@ -39,6 +39,8 @@
 ///   `reference line (order_id, n) => order_lines;`.
 /// - `as scale 2` gives a `Decimal` column its decimals.
 /// - `unique (a, b);` holds per organization; `index (a, b);` begins with the tenant column.
+/// - `lookup (a, b);` is an index over all organizations, for `select_across`. Scoped statements do
+///   without it.
 /// - `partitions 16;` divides the table by a hash of the organization, on PostgreSQL.
 ///
 /// The fields of the row type have the visibility of the struct.
@@ -52,7 +54,7 @@ macro_rules! tenant_table {
         $crate::__table! {
             @clauses
             { tenant { $(#[$meta])* } { $vis } $row $columns [$($sql)?] { $($fields)* } }
-            [organization_id] [] [] [] []
+            [organization_id] [] [] [] [] []
             $($clauses)*
         }
         impl $crate::table::TenantTable for $row {}
@@ -86,7 +88,7 @@ macro_rules! global_table {
         $crate::__table! {
             @clauses
             { global { $(#[$meta])* } { $vis } $row $columns [$($sql)?] { $($fields)* } }
-            [] [] [] [] []
+            [] [] [] [] [] []
             $($clauses)*
         }
         impl $crate::table::GlobalTable for $row {}
@@ -100,57 +102,64 @@ macro_rules! global_table {
 #[macro_export]
 macro_rules! __table {
     // Clauses.
-    (@clauses $head:tt [$($tenant:tt)*] $uniques:tt $indexes:tt $references:tt $partitions:tt
+    (@clauses $head:tt [$($tenant:tt)*] $uniques:tt $indexes:tt $lookups:tt $references:tt $partitions:tt
         tenant $name:ident; $($rest:tt)*) => {
-        $crate::__table! { @clauses $head [$name] $uniques $indexes $references $partitions
+        $crate::__table! { @clauses $head [$name] $uniques $indexes $lookups $references $partitions
             $($rest)* }
     };
-    (@clauses $head:tt [$($tenant:tt)*] $uniques:tt $indexes:tt $references:tt $partitions:tt
+    (@clauses $head:tt [$($tenant:tt)*] $uniques:tt $indexes:tt $lookups:tt $references:tt $partitions:tt
         tenant $name:ident = $sql:literal; $($rest:tt)*) => {
-        $crate::__table! { @clauses $head [$name = $sql] $uniques $indexes $references $partitions
+        $crate::__table! { @clauses $head [$name = $sql] $uniques $indexes $lookups $references $partitions
             $($rest)* }
     };
-    (@clauses $head:tt $tenant:tt [$($uniques:tt)*] $indexes:tt $references:tt $partitions:tt
+    (@clauses $head:tt $tenant:tt [$($uniques:tt)*] $indexes:tt $lookups:tt $references:tt $partitions:tt
         unique ($($column:ident),+ $(,)?); $($rest:tt)*) => {
         $crate::__table! {
-            @clauses $head $tenant [$($uniques)* ($($column)+)] $indexes $references $partitions
+            @clauses $head $tenant [$($uniques)* ($($column)+)] $indexes $lookups $references $partitions
             $($rest)*
         }
     };
-    (@clauses $head:tt $tenant:tt $uniques:tt [$($indexes:tt)*] $references:tt $partitions:tt
+    (@clauses $head:tt $tenant:tt $uniques:tt [$($indexes:tt)*] $lookups:tt $references:tt $partitions:tt
         index ($($column:ident),+ $(,)?); $($rest:tt)*) => {
         $crate::__table! {
-            @clauses $head $tenant $uniques [$($indexes)* ($($column)+)] $references $partitions
+            @clauses $head $tenant $uniques [$($indexes)* ($($column)+)] $lookups $references $partitions
             $($rest)*
         }
     };
-    (@clauses $head:tt $tenant:tt $uniques:tt $indexes:tt [$($references:tt)*] $partitions:tt
+    (@clauses $head:tt $tenant:tt $uniques:tt $indexes:tt [$($lookups:tt)*] $references:tt
+        $partitions:tt lookup ($($column:ident),+ $(,)?); $($rest:tt)*) => {
+        $crate::__table! {
+            @clauses $head $tenant $uniques $indexes [$($lookups)* ($($column)+)] $references
+            $partitions $($rest)*
+        }
+    };
+    (@clauses $head:tt $tenant:tt $uniques:tt $indexes:tt $lookups:tt [$($references:tt)*] $partitions:tt
         reference $name:ident ($($column:ident),+ $(,)?) => $target:ident on delete cascade;
         $($rest:tt)*) => {
         $crate::__table! {
-            @clauses $head $tenant $uniques $indexes
+            @clauses $head $tenant $uniques $indexes $lookups
             [$($references)* ($name ($($column)+) $target Cascade)] $partitions $($rest)*
         }
     };
-    (@clauses $head:tt $tenant:tt $uniques:tt $indexes:tt [$($references:tt)*] $partitions:tt
+    (@clauses $head:tt $tenant:tt $uniques:tt $indexes:tt $lookups:tt [$($references:tt)*] $partitions:tt
         reference $name:ident ($($column:ident),+ $(,)?) => $target:ident $(on delete restrict)?;
         $($rest:tt)*) => {
         $crate::__table! {
-            @clauses $head $tenant $uniques $indexes
+            @clauses $head $tenant $uniques $indexes $lookups
             [$($references)* ($name ($($column)+) $target Restrict)] $partitions $($rest)*
         }
     };
-    (@clauses $head:tt $tenant:tt $uniques:tt $indexes:tt $references:tt []
+    (@clauses $head:tt $tenant:tt $uniques:tt $indexes:tt $lookups:tt $references:tt []
         partitions $count:literal; $($rest:tt)*) => {
         $crate::__table! {
-            @clauses $head $tenant $uniques $indexes $references [$count] $($rest)*
+            @clauses $head $tenant $uniques $indexes $lookups $references [$count] $($rest)*
         }
     };
     (@clauses { $kind:ident $meta:tt $vis:tt $row:ident $columns:ident $sql:tt { $($fields:tt)* } }
-        $tenant:tt $uniques:tt $indexes:tt $references:tt $partitions:tt) => {
+        $tenant:tt $uniques:tt $indexes:tt $lookups:tt $references:tt $partitions:tt) => {
         $crate::__table! {
             @fields
-            { $kind $meta $vis $row $columns $sql $tenant $uniques $indexes $references $partitions }
+            { $kind $meta $vis $row $columns $sql $tenant $uniques $indexes $lookups $references $partitions }
             []
             $($fields)*,
         }
@@ -235,7 +244,7 @@ macro_rules! __table {
     (@emit
         {
             $kind:ident { $(#[$meta:meta])* } { $vis:vis } $row:ident $columns:ident [$($sql:literal)?]
-            [$($tenant:tt)*] [$(($($unique:ident)+))*] [$(($($index:ident)+))*]
+            [$($tenant:tt)*] [$(($($unique:ident)+))*] [$(($($index:ident)+))*] [$(($($lookup:ident)+))*]
             [$(($edge:ident ($($edge_column:ident)+) $edge_target:ident $edge_delete:ident))*]
             [$($partitions:literal)?]
         }
@@ -313,6 +322,7 @@ macro_rules! __table {
                         ])
                         .with_uniques(&[$(&[$($columns::$unique.position()),+]),*])
                         .with_indexes(&[$(&[$($columns::$index.position()),+]),*])
+                        .with_lookups(&[$(&[$($columns::$lookup.position()),+]),*])
                         $(.with_partitions($partitions))?;
                 &TABLE
             }

@@ -45,6 +45,7 @@ mod column;
 mod ddl;
 mod definition;
 mod macros;
+mod names;
 pub(crate) mod postgres;
 mod row;
 mod schema;
@@ -68,6 +69,8 @@ pub use value::{ColumnValue, NotNull, TextEnum};
 
 #[cfg(feature = "sqlite")]
 pub(crate) use ddl::{create_table, organization_type, storage_class, table_statements};
+#[cfg(feature = "postgres")]
+pub(crate) use names::{Names, column_names};
 pub(crate) use row::{Witness, read_organization};
 pub(crate) use stored::StoreRow;
 #[cfg(feature = "postgres")]

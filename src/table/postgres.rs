@@ -2,9 +2,8 @@
 
 use std::borrow::Cow;
 
-use sha2::{Digest as _, Sha256};
-
 use super::definition::{ColumnDefinition, ColumnType, OnDelete, TableDefinition};
+use super::names::{Names, column_names, object_name};
 use crate::id::OrganizationKind;
 
 /// The setting, local to a transaction, that says whose rows the wall lets through.
@@ -137,16 +136,20 @@ pub(super) fn statements(
     tables: &[&'static TableDefinition],
     organizations: OrganizationKind,
     roles: &PostgresRoles,
+    names: &Names,
 ) -> Vec<String> {
     let mut statements = vec![ground(roles)];
     for table in tables {
-        statements.extend(create_table(table, organizations));
-        statements.extend(wall(table, organizations, roles));
-        statements.extend(indexes(table).into_iter().map(|columns| create_index(table, columns)));
+        statements.extend(create_table(table, organizations, names));
+        statements.extend(wall(table, organizations, roles, names));
+        let indexes = indexes(table).into_iter();
+        statements.extend(indexes.map(|columns| create_index(table, columns, names)));
+        let lookups = table.lookups().iter();
+        statements.extend(lookups.map(|columns| create_lookup(table, columns, names)));
     }
     // After all tables, because tables can refer to each other.
     for table in tables {
-        statements.extend((0..table.references().len()).map(|at| add_reference(table, at)));
+        statements.extend((0..table.references().len()).map(|at| add_reference(table, at, names)));
     }
     // Nobody reaches a table before its wall stands.
     statements.extend(tables.iter().flat_map(|table| grants(table, roles)));
@@ -170,6 +173,7 @@ $$"
 fn create_table(
     definition: &'static TableDefinition,
     organizations: OrganizationKind,
+    names: &Names,
 ) -> Vec<String> {
     let name = definition.name();
     let mut lines = Vec::new();
@@ -177,7 +181,7 @@ fn create_table(
         lines.push(format!(
             r#""{tenant}" {} NOT NULL CONSTRAINT "{}" CHECK ({})"#,
             organization_type(organizations),
-            constraint_name(definition, &[tenant], "check"),
+            check_name(definition, tenant),
             organization_check(tenant, organizations),
         ));
     }
@@ -185,13 +189,13 @@ fn create_table(
     let key: Vec<u16> = definition.key_positions().collect();
     lines.push(format!(
         r#"CONSTRAINT "{}" PRIMARY KEY ({})"#,
-        constraint_name(definition, &[], "pkey"),
+        names.key(definition),
         column_list(definition, &key),
     ));
     for columns in definition.uniques() {
         lines.push(format!(
             r#"CONSTRAINT "{}" UNIQUE ({})"#,
-            constraint_name(definition, &names(definition, columns), "key"),
+            names.unique(definition, &column_names(definition, columns)),
             column_list(definition, columns),
         ));
     }
@@ -204,7 +208,7 @@ fn create_table(
     let mut statements =
         vec![format!("CREATE TABLE \"{name}\" (\n    {}\n){partitions}", lines.join(",\n    "))];
     for remainder in 0..definition.partitions() {
-        let child = partition_name(definition, remainder);
+        let child = names.partition(definition, remainder);
         statements.push(format!(
             r#"CREATE TABLE "{child}" PARTITION OF "{name}" FOR VALUES WITH (MODULUS {}, REMAINDER {remainder})"#,
             definition.partitions()
@@ -224,7 +228,7 @@ pub(crate) fn column_line(
         line.push_str(" NOT NULL");
     }
     if let Some(check) = value_check(column) {
-        let constraint = constraint_name(definition, &[name], "check");
+        let constraint = check_name(definition, name);
         line.push_str(&format!(r#" CONSTRAINT "{constraint}" CHECK ({check})"#));
     }
     line
@@ -235,6 +239,7 @@ fn wall(
     definition: &'static TableDefinition,
     organizations: OrganizationKind,
     roles: &PostgresRoles,
+    names: &Names,
 ) -> Vec<String> {
     let Some(tenant) = definition.tenant_column() else { return Vec::new() };
     let name = definition.name();
@@ -245,7 +250,7 @@ fn wall(
         create_across(name, roles),
     ];
     for remainder in 0..definition.partitions() {
-        let child = partition_name(definition, remainder);
+        let child = names.partition(definition, remainder);
         statements.push(force_row_security(&child));
         statements.push(revoke_all(&child, roles));
     }
@@ -329,18 +334,40 @@ pub(crate) fn indexes(definition: &'static TableDefinition) -> Vec<&'static [u16
     super::ddl::wanted_indexes(definition)
 }
 
-pub(crate) fn create_index(definition: &'static TableDefinition, columns: &[u16]) -> String {
+pub(crate) fn create_index(
+    definition: &'static TableDefinition,
+    columns: &[u16],
+    names: &Names,
+) -> String {
     format!(
         r#"CREATE INDEX "{}" ON "{}" ({})"#,
-        constraint_name(definition, &names(definition, columns), "idx"),
+        names.index(definition, columns),
         definition.name(),
         column_list(definition, columns),
     )
 }
 
+/// The index over all organizations, for cross-tenant reads.
+pub(crate) fn create_lookup(
+    definition: &'static TableDefinition,
+    columns: &[u16],
+    names: &Names,
+) -> String {
+    format!(
+        r#"CREATE INDEX "{}" ON "{}" ({})"#,
+        names.lookup(definition, columns),
+        definition.name(),
+        quoted(&column_names(definition, columns)),
+    )
+}
+
 /// The foreign key of the reference at this position: composite, so that no row refers to another
 /// organization's.
-pub(crate) fn add_reference(definition: &'static TableDefinition, at: usize) -> String {
+pub(crate) fn add_reference(
+    definition: &'static TableDefinition,
+    at: usize,
+    names: &Names,
+) -> String {
     let Some(reference) = definition.references().get(at) else { return String::new() };
     let target = reference.target();
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
@@ -349,12 +376,12 @@ pub(crate) fn add_reference(definition: &'static TableDefinition, at: usize) -> 
         ours.push(tenant);
         theirs.push(their_tenant);
     }
-    ours.extend(names(definition, reference.columns()));
-    theirs.extend(names(target, &target.key_positions().collect::<Vec<_>>()));
+    ours.extend(column_names(definition, reference.columns()));
+    theirs.extend(column_names(target, &target.key_positions().collect::<Vec<_>>()));
     format!(
         r#"ALTER TABLE "{}" ADD CONSTRAINT "{}" FOREIGN KEY ({}) REFERENCES "{}" ({}){}"#,
         definition.name(),
-        reference_name(definition, at),
+        names.reference(definition, at),
         quoted(&ours),
         target.name(),
         quoted(&theirs),
@@ -366,55 +393,15 @@ pub(crate) fn add_reference(definition: &'static TableDefinition, at: usize) -> 
     )
 }
 
-/// The name of the foreign key of the reference at this position.
-pub(crate) fn reference_name(definition: &'static TableDefinition, at: usize) -> String {
-    let Some(reference) = definition.references().get(at) else { return String::new() };
-    let mut parts = names(definition, reference.columns());
-    parts.push(reference.target().name());
-    constraint_name(definition, &parts, "fkey")
-}
-
-/// `table_column_suffix`
-pub(crate) fn constraint_name(
-    definition: &'static TableDefinition,
-    parts: &[&str],
-    suffix: &str,
-) -> String {
-    let mut name = definition.name().to_owned();
-    for part in parts.iter().chain([&suffix]) {
-        name.push('_');
-        name.push_str(part);
-    }
-    object_name(name)
-}
-
-pub(crate) fn partition_name(definition: &'static TableDefinition, remainder: u16) -> String {
-    object_name(format!("{}_p{remainder}", definition.name()))
-}
-
-/// The server cuts names off at 63 bytes without an error, so that two could become one: a longer
-/// name ends in a hash instead.
-fn object_name(name: String) -> String {
-    if name.len() <= 63 {
-        return name;
-    }
-    let hash = hex::encode(Sha256::digest(name.as_bytes()));
-    let mut end = 46;
-    while !name.is_char_boundary(end) {
-        end -= 1;
-    }
-    let (kept, hash) = (name.get(..end).unwrap_or(""), hash.get(..16).unwrap_or(""));
-    format!("{kept}_{hash}")
-}
-
-fn names(definition: &'static TableDefinition, columns: &[u16]) -> Vec<&'static str> {
-    columns.iter().filter_map(|at| definition.column(*at)).map(ColumnDefinition::name).collect()
+/// Of the constraint on one column.
+pub(crate) fn check_name(definition: &'static TableDefinition, column: &str) -> String {
+    object_name(format!("{}_{column}_check", definition.name()))
 }
 
 /// The columns behind the tenant column, where there is one.
 fn column_list(definition: &'static TableDefinition, columns: &[u16]) -> String {
     let mut list: Vec<&str> = definition.tenant_column().into_iter().collect();
-    list.extend(names(definition, columns));
+    list.extend(column_names(definition, columns));
     quoted(&list)
 }
 
@@ -460,7 +447,7 @@ pub(crate) fn column_type(column: &ColumnDefinition) -> String {
 }
 
 /// What keeps out of a column the values that its type has on this store and not on the other.
-fn value_check(column: &ColumnDefinition) -> Option<String> {
+pub(crate) fn value_check(column: &ColumnDefinition) -> Option<String> {
     let name = column.name();
     Some(match column.kind() {
         ColumnType::Date | ColumnType::Timestamp => format!(r#"isfinite("{name}")"#),

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::OnceLock;
 
 use super::definition::{ColumnType, OnDelete, TableDefinition};
+use super::names::Names;
 use super::{GlobalTable, PostgresRoles, TenantTable};
 use crate::error::{Error, Result};
 use crate::id::OrganizationKind;
@@ -120,7 +121,7 @@ impl Schema {
     /// `Misuse` with every problem: a table declared twice or under both kinds, a reference to a
     /// table that is not registered or whose key has other types, a reference from a global table
     /// to a tenant-owned one, a global table with a column named like a tenant column, cascades
-    /// from a global table, `unique` or `index` over no columns, role names that are no names.
+    /// from a global table, `unique`, `index` or `lookup` over no columns, role names that are no names.
     pub fn validate(&self) -> Result<()> {
         let mut problems = self.problems.clone();
         problems.extend(self.roles.problem());
@@ -139,9 +140,11 @@ impl Schema {
 
     fn check_table(&self, table: &'static TableDefinition, problems: &mut Vec<String>) {
         let name = table.name();
-        for columns in table.uniques().iter().chain(table.indexes()) {
+        for columns in table.uniques().iter().chain(table.indexes()).chain(table.lookups()) {
             if columns.is_empty() || columns.iter().any(|at| table.column(*at).is_none()) {
-                problems.push(format!("a `unique` or `index` of table `{name}` names no column"));
+                problems.push(format!(
+                    "a `unique`, `index` or `lookup` of table `{name}` names no column"
+                ));
             }
         }
         if table.tenant_column().is_none() {
@@ -202,6 +205,11 @@ impl Schema {
     #[must_use]
     pub const fn roles(&self) -> &PostgresRoles {
         &self.roles
+    }
+
+    /// What the objects of the declared tables are called.
+    pub(crate) fn names(&self) -> Names {
+        Names::of(self)
     }
 
     /// The registered declarations, in the order of registration.

@@ -26,4 +26,5 @@ mod oracle;
 mod plans;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod tenancy;
 mod ui;

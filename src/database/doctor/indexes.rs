@@ -64,7 +64,11 @@ fn organization(examined: &mut Examined<'_>, index: &Index) {
             );
             return;
         }
-        if !begins {
+        let is_lookup = definition.lookups().iter().any(|columns| {
+            let declared = columns.iter().filter_map(|at| definition.column(*at));
+            declared.map(ColumnDefinition::name).eq(named.iter().copied())
+        });
+        if !begins && (index.unique || !is_lookup) {
             let advice =
                 format!("the index ({}) does not begin with the tenant column", describe(index));
             examined.find(
@@ -183,7 +187,8 @@ fn declared_uniques(examined: &mut Examined<'_>) {
 
 fn declared_indexes(examined: &mut Examined<'_>) {
     let (definition, table) = (examined.definition, examined.table);
-    let statements = table_statements(definition, examined.schema.organization_kind());
+    let statements =
+        table_statements(definition, examined.schema.organization_kind(), &examined.schema.names());
     for statement in statements.into_iter().skip(1) {
         let Some(columns) = statement::index_columns(&statement) else { continue };
         if table.has_index(&columns) {

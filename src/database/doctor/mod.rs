@@ -78,13 +78,11 @@ pub async fn inspect(url: &str, schema: &Schema, accepted: &[Acceptance]) -> Res
     schema.validate()?;
     #[cfg(feature = "postgres")]
     if url.starts_with("postgres:") || url.starts_with("postgresql:") {
-        let options: sqlx::postgres::PgConnectOptions = url.parse().map_err(|_| unusable())?;
-        let mut connection = options
-            .disable_statement_logging()
-            .connect()
-            .await
-            .map_err(|error| super::postgres::opening(&error))?;
-        return Ok(postgres::examine(&mut connection, schema, accepted).await?.report);
+        let options = super::postgres::options(url)?;
+        let mut connection =
+            options.connect().await.map_err(|error| super::postgres::opening(&error))?;
+        let examined = postgres::examine(&mut connection, &options, None, schema, accepted).await;
+        return Ok(examined?.report);
     }
     #[cfg(feature = "sqlite")]
     if url.starts_with("sqlite:") {
@@ -110,6 +108,11 @@ pub(crate) struct Examination {
     pub(crate) report: Report,
     /// Declared tables that do not exist.
     pub(crate) absent: Vec<&'static TableDefinition>,
+}
+
+/// Whether `create_tables` mends it on the way, so that it says nothing before.
+pub(crate) fn is_mended_with_the_tables(finding: &Finding) -> bool {
+    [rules::PG_GRANT_CREATE.code, rules::PG_GRANT_TEMPORARY.code].contains(&finding.code())
 }
 
 /// The declared tables, each after those that it refers to, so that remedies run in that order.

@@ -9,8 +9,8 @@ use super::rules;
 use super::statement;
 use crate::id::OrganizationKind;
 use crate::table::{
-    ColumnDefinition, ColumnType, TableDefinition, create_table, organization_type, storage_class,
-    table_statements,
+    ColumnDefinition, ColumnType, Schema, TableDefinition, create_table, organization_type,
+    storage_class, table_statements,
 };
 
 /// Statements that build a table anew, and what to know before running them.
@@ -28,9 +28,10 @@ pub(super) fn rebuild(
     definition: &'static TableDefinition,
     table: &Table,
     catalog: &Catalog,
-    kind: OrganizationKind,
+    schema: &Schema,
     accepted: &[Acceptance],
 ) -> Rebuild {
+    let kind = schema.organization_kind();
     let name = definition.name();
     let new_name = format!("tenantry_rebuild_{name}");
     let (new, old) = (quoted(&new_name), quoted(name));
@@ -59,8 +60,11 @@ pub(super) fn rebuild(
     statements.push(format!("INSERT INTO {new} ({columns}) SELECT {values} FROM {old}"));
     statements.push(format!("DROP TABLE {old}"));
     statements.push(format!("ALTER TABLE {new} RENAME TO {old}"));
-    statements.extend(table_statements(definition, kind).into_iter().skip(1));
-    statements.extend(kept_indexes(definition, table, kind, &mut cautions));
+    let indexes: Vec<String> =
+        table_statements(definition, kind, &schema.names()).into_iter().skip(1).collect();
+    let kept_indexes = kept_indexes(definition, table, &indexes, &mut cautions);
+    statements.extend(indexes);
+    statements.extend(kept_indexes);
     statements.extend(kept_triggers(table, catalog, accepted, &mut cautions));
     let left_out = references::left_out(definition, table);
     if !left_out.is_empty() {
@@ -275,14 +279,11 @@ fn uuid_caution(name: &str) -> String {
 fn kept_indexes(
     definition: &'static TableDefinition,
     table: &Table,
-    kind: OrganizationKind,
+    indexes: &[String],
     cautions: &mut Vec<String>,
 ) -> Vec<String> {
-    let declared: Vec<Vec<String>> = table_statements(definition, kind)
-        .iter()
-        .skip(1)
-        .filter_map(|statement| statement::index_columns(statement))
-        .collect();
+    let declared: Vec<Vec<String>> =
+        indexes.iter().filter_map(|statement| statement::index_columns(statement)).collect();
     let key: Vec<u16> = definition.key_positions().collect();
     let uniques: Vec<Vec<&str>> = std::iter::once(key.as_slice())
         .chain(definition.uniques().iter().copied())

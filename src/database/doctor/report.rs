@@ -265,9 +265,14 @@ impl Report {
         self.fatal().next().is_none()
     }
 
-    /// Why the database is not opened; `None` where it may be.
+    #[cfg(test)]
     pub(crate) fn refusal(&self) -> Option<Error> {
-        let fatal: Vec<&Finding> = self.fatal().collect();
+        self.refusal_but_for(|_| false)
+    }
+
+    /// Why the database is not opened; `None` where it may be. What is `tolerated` does not count.
+    pub(crate) fn refusal_but_for(&self, tolerated: impl Fn(&Finding) -> bool) -> Option<Error> {
+        let fatal: Vec<&Finding> = self.fatal().filter(|finding| !tolerated(finding)).collect();
         if fatal.is_empty() {
             return None;
         }

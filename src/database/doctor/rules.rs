@@ -99,6 +99,8 @@ rules! {
 
     PG_ANCESTOR = Fatal "postgres-ancestor":
         "a statement on the ancestor reads and changes the rows of its heirs, and knows none of their policies";
+    PG_ACROSS_ABSENT = Warning "postgres-cross-tenant-policy-absent":
+        "nothing: cross-tenant work passes over rows without a word, so that maintenance, the directory and exports are incomplete";
     PG_BASE_ABSENT = Warning "postgres-base-absent":
         "nothing: the wall restricts what another policy permits, and none permits anything";
     PG_COLUMN_COLLATION = Warning "postgres-column-collation":
@@ -143,6 +145,8 @@ rules! {
         "a statement that names the partition passes by the policies of its table";
     PG_PARTITION_UNWALLED = Warning "postgres-partition-unwalled":
         "a later grant on the partition passes by the policies of its table";
+    PG_PARTITIONING = Warning "postgres-partitioning":
+        "nothing: rows of an organization without a partition cannot be stored, and plans and maintenance are those of another number of partitions";
     PG_POLICY_ABSENT = Fatal "postgres-policy-absent":
         "no policy confines a statement that lost its predicate to its organization";
     PG_POLICY_CONVERTS = Warning "postgres-policy-converts":
@@ -211,6 +215,8 @@ rules! {
         "the store converts what it compares, so different organizations can become equal";
     PG_TENANT_UNCHECKED = Warning "postgres-tenant-unchecked":
         "other writers can store rows under an empty or nil organization, which belong to nobody";
+    PG_TRANSPORT_UNVERIFIED = Warning "postgres-transport-unverified":
+        "whoever stands between the application and the server can read and change the rows of every organization";
     PG_UNDECLARED_TABLE = Warning "postgres-undeclared-table":
         "rows that the role can reach lie outside every wall";
     PG_UNIQUE_NOT_PER_ORGANIZATION = Fatal "postgres-unique-not-per-organization":

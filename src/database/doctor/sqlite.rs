@@ -24,7 +24,8 @@ pub(crate) async fn examine(
     for definition in parents_first(schema) {
         let Some(table) = catalog.table(definition.name()) else {
             absent.push(definition);
-            let statements = table_statements(definition, schema.organization_kind());
+            let statements =
+                table_statements(definition, schema.organization_kind(), &schema.names());
             findings.push(
                 Finding::new(&rules::TABLE_ABSENT, definition.name())
                     .with_advice("`create_tables` creates it")
@@ -122,13 +123,8 @@ impl Examined<'_> {
             .drafts
             .iter()
             .any(|draft| matches!(draft.cure, Cure::Rebuild) && !is_accepted(&draft.finding));
-        let Rebuild { statements, caution } = remedies::rebuild(
-            self.definition,
-            self.table,
-            self.catalog,
-            self.schema.organization_kind(),
-            accepted,
-        );
+        let Rebuild { statements, caution } =
+            remedies::rebuild(self.definition, self.table, self.catalog, self.schema, accepted);
         self.drafts
             .into_iter()
             .map(|Draft { finding, cure }| match cure {

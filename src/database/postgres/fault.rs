@@ -2,6 +2,8 @@
 //! <https://www.postgresql.org/docs/current/errcodes-appendix.html>. Messages are translated by the
 //! server and carry values, so that nothing is read out of them.
 
+use std::io::ErrorKind;
+
 use sqlx::postgres::PgDatabaseError;
 
 use super::names::{Constraint, SharedNames};
@@ -83,6 +85,15 @@ pub(crate) fn opening(error: &sqlx::Error) -> Error {
         sqlx::Error::Tls(_) => Error::unconfigured(
             "the server's TLS is not what the URL asks for: see `sslmode` and `sslrootcert`",
         ),
+        // rustls reports what it does not accept as invalid data; nothing else does before a session.
+        sqlx::Error::Io(error) if error.kind() == ErrorKind::InvalidData => Error::unconfigured(
+            "the server's certificate is not accepted: it has expired, is signed by none of the authorities of `sslrootcert` and the system, or is for another host name",
+        ),
+        sqlx::Error::Io(error)
+            if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) =>
+        {
+            Error::unconfigured("a socket or a file that the database URL names cannot be opened")
+        }
         error => match reduce(error, &SharedNames::default()) {
             Fault::Garbled(source) => {
                 Error::unconfigured("what answers at the database URL is not PostgreSQL")

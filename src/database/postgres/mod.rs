@@ -24,7 +24,7 @@ use crate::table::{Dialect, Schema};
 
 pub(crate) use bind::add;
 pub(crate) use fault::opening;
-pub(crate) use open::{PostgresSettings, Secret};
+pub(crate) use open::{PostgresSettings, Secret, options};
 pub(crate) use session::Session;
 
 use names::{NAMES, SharedNames};
@@ -197,13 +197,25 @@ impl PostgresStore {
         &self,
         schema: &Schema,
         accepted: &[Acceptance],
+        deep: bool,
     ) -> Result<Examination> {
         self.examine_across(schema).await?;
         let mut session = self.bare_session().await?;
-        let examination =
-            super::doctor::postgres::examine(session.connection(), schema, accepted).await?;
+        let mut across = match &self.across {
+            // A question about all rows takes as long as it takes.
+            Some(_) if deep => Some(self.session(None, Purpose::Stream).await?),
+            _ => None,
+        };
+        let rows = across.as_mut().map(Session::connection);
+        let options = self.application.connect_options();
+        let connection = session.connection();
+        let examined =
+            super::doctor::postgres::examine(connection, &options, rows, schema, accepted).await;
+        if let Some(across) = &mut across {
+            across.rollback().await?;
+        }
         session.rollback().await?;
-        Ok(examination)
+        examined
     }
 
     /// Another role than the declared one would find no row, without an error.

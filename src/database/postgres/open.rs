@@ -4,7 +4,7 @@ use std::str::FromStr as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgSslMode};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as _};
 use sqlx_core::transaction::TransactionManager as _;
 
@@ -54,12 +54,23 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-pub(super) fn options(url: &str) -> Result<PgConnectOptions> {
+/// What the URL says.
+///
+/// `verify-ca` is refused: the authorities of the system are trusted besides the URL's own, so that
+/// it accepts whatever certificate anybody was given for a name of theirs. libpq refuses it with
+/// those authorities too: <https://www.postgresql.org/docs/current/libpq-connect.html>,
+/// `sslrootcert`. (sqlx 0.9.0 panics in it where rustls has two cryptographic providers.)
+pub(crate) fn options(url: &str) -> Result<PgConnectOptions> {
     let options = PgConnectOptions::from_str(url)
         .map_err(|_| Error::unconfigured("the database URL is not a PostgreSQL URL"))?
         // A setting of text output, of which there is none, that poolers do not know.
         .extra_float_digits(None)
         .disable_statement_logging();
+    if matches!(options.get_ssl_mode(), PgSslMode::VerifyCa) {
+        return Err(Error::unconfigured(
+            "`sslmode=verify-ca` accepts the certificate of any host: say `verify-full`",
+        ));
+    }
     Ok(options)
 }
 

@@ -71,6 +71,8 @@ pub(crate) enum Actor<'a> {
     Scope(&'a TenantScope),
     /// A cross-tenant authority that the Database has accepted and recorded.
     Accepted,
+    /// The same, for a read of one organization's rows.
+    AcceptedIn(&'a OrganizationId),
 }
 
 impl<'a> Actor<'a> {
@@ -78,6 +80,15 @@ impl<'a> Actor<'a> {
         match self {
             Self::Scope(scope) => Some(scope.organization()),
             Self::Accepted => None,
+            Self::AcceptedIn(organization) => Some(organization),
+        }
+    }
+
+    /// Whose connection it is: an authority has one of its own, whomever it asks about.
+    fn session(self) -> Option<&'a OrganizationId> {
+        match self {
+            Self::Scope(scope) => Some(scope.organization()),
+            Self::Accepted | Self::AcceptedIn(_) => None,
         }
     }
 
@@ -85,6 +96,7 @@ impl<'a> Actor<'a> {
         match self {
             Self::Scope(scope) => Reach::Scope(scope),
             Self::Accepted => Reach::Across,
+            Self::AcceptedIn(_) => Reach::Named,
         }
     }
 }
@@ -106,6 +118,7 @@ impl Access {
             (_, Self::Read) => true,
             (Actor::Scope(_), Self::Write) => owned,
             (Actor::Accepted, Self::Write) => !owned,
+            (Actor::AcceptedIn(_), Self::Write) => false,
         };
         if right {
             return Ok(());
@@ -202,7 +215,7 @@ impl<'e> Run<'e> {
                     ));
                 }
             }
-            (Self::Transaction(_), Actor::Accepted) => {
+            (Self::Transaction(_), Actor::Accepted | Actor::AcceptedIn(_)) => {
                 return Err(Error::misuse(
                     "cross-tenant work runs on the Database, not in a transaction of one organization",
                 ));
@@ -244,7 +257,7 @@ impl<'e> Run<'e> {
         context: Context<'_>,
         actor: Actor<'_>,
     ) -> Result<Bound> {
-        if let Actor::Scope(_) = actor {
+        if let Actor::Scope(_) | Actor::AcceptedIn(_) = actor {
             self.database().second_opinion(&rendered, context.prologue)?;
         }
         statement::finish(rendered)
@@ -254,7 +267,7 @@ impl<'e> Run<'e> {
     async fn reader(&mut self, actor: Actor<'_>, purpose: Purpose) -> Result<Lease<'_>> {
         match self {
             Self::Database(database) => {
-                let session = database.store().session(actor.organization(), purpose).await?;
+                let session = database.store().session(actor.session(), purpose).await?;
                 if let Actor::Scope(scope) = actor {
                     // The wait for a connection can be long.
                     scope.check()?;
@@ -428,7 +441,7 @@ impl<'e> Run<'e> {
         };
         let outcome = match &mut self {
             Self::Database(database) => {
-                let mut session = database.store().session(actor.organization(), purpose).await?;
+                let mut session = database.store().session(actor.session(), purpose).await?;
                 if let Actor::Scope(scope) = actor {
                     scope.check()?;
                 }

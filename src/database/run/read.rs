@@ -169,17 +169,19 @@ impl<T: Table> Find<'_, T> {
     }
 }
 
-/// A read by key has one shape for each table, rendered once.
+/// A read by key has one shape for each table, rendered once. One that locks is rendered anew.
 pub(super) fn find<T: Table>(context: Context<'_>, find: &Find<'_, T>) -> Result<Rendered<Binder>> {
     let table = T::definition();
     let (_, registered) = context.schema.registered(table)?;
     let [plain, walled] = &registered.find_sql;
     let known = if context.prologue.is_empty() { plain } else { walled };
+    let render = || context.shape(Reach::Scope(find.scope)).find(table, find.for_update);
     let sql = match known.get() {
-        Some(sql) => Arc::clone(sql),
+        _ if find.for_update => Sql::Once(render()?),
+        Some(sql) => Sql::Shared(Arc::clone(sql)),
         None => {
-            let sql = Arc::from(context.shape(Reach::Scope(find.scope)).find(table)?);
-            Arc::clone(known.get_or_init(|| sql))
+            let sql = Arc::from(render()?);
+            Sql::Shared(Arc::clone(known.get_or_init(|| sql)))
         }
     };
     let mut binds = context.binder();
@@ -188,7 +190,7 @@ pub(super) fn find<T: Table>(context: Context<'_>, find: &Find<'_, T>) -> Result
         binds.push(Bind::Organization);
     }
     find.binds(&registered.key, &mut binds)?;
-    Ok(Rendered { sql: Sql::Shared(sql), binds })
+    Ok(Rendered { sql, binds })
 }
 
 impl<O: Send, A: Send + Sync> Prepared<O, A> {

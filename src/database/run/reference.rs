@@ -183,8 +183,8 @@ async fn parent_exists(
 ) -> Faulty<bool> {
     let reach = if parent.tenant_column().is_some() { actor.reach() } else { Reach::Across };
     let store = database.store();
-    let sql =
-        Renderer::new(store.dialect(), database.schema(), reach, "", Vec::new()).find(parent)?;
+    let sql = Renderer::new(store.dialect(), database.schema(), reach, "", Vec::new())
+        .find(parent, false)?;
     let mut binds = Vec::with_capacity(key.len() + 1);
     if parent.tenant_column().is_some() {
         binds.push(Bind::Organization);

@@ -96,6 +96,8 @@ pub(crate) enum Reach<'a> {
     Scope(&'a TenantScope),
     /// One organization's, named when the prepared shape is run.
     Draft,
+    /// One organization's, named by who has authority over all; without subqueries.
+    Named,
     /// Every organization's: cross-tenant reads, and writes of global tables.
     Across,
 }

@@ -7,7 +7,11 @@ use crate::table::{ColumnDefinition, Dialect, TableDefinition, Value};
 
 impl<B: Sink> Renderer<'_, B> {
     /// A read by key; the statement is the same for every key, which `Find` binds.
-    pub(crate) fn find(mut self, table: &'static TableDefinition) -> Result<String> {
+    pub(crate) fn find(
+        mut self,
+        table: &'static TableDefinition,
+        for_update: bool,
+    ) -> Result<String> {
         self.sql.push_str("SELECT ");
         self.select_list(table, 0)?;
         self.sql.push_str(" FROM ");
@@ -20,6 +24,9 @@ impl<B: Sink> Renderer<'_, B> {
             self.column(0, name);
             self.sql.push_str(" = ");
             self.bind(Bind::Value(Value::Null));
+        }
+        if for_update && table.tenant_column().is_some() && self.dialect == Dialect::Postgres {
+            self.sql.push_str(" FOR UPDATE OF t0");
         }
         Ok(self.sql)
     }

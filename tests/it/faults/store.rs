@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use tenantry::clock::ManualClock;
+use tenantry::database::doctor::inspect;
 use tenantry::scope::ScopeIssuer;
+use tenantry::table::{Dialect, Schema};
 use tenantry::{Database, ErrorKind};
 
 use super::sheet::{self, Entry, Label, labels, rows};
@@ -538,4 +540,54 @@ async fn a_full_disk_is_unavailable_and_what_was_acknowledged_is_kept() {
         .await
         .unwrap();
     assert_eq!(sound, "ok");
+}
+
+tenantry::tenant_table! {
+    #[derive(Debug)]
+    pub struct Short in a { key id: i64, b_c: i64, }
+    index (b_c);
+}
+
+tenantry::tenant_table! {
+    #[derive(Debug)]
+    pub struct Long in a_b { key id: i64, c: i64, }
+    index (c);
+}
+
+/// An index over `b_c` of `a` and one over `c` of `a_b` came to the same name, and the second
+/// statement passed over the first's. No rows: the shape alone is looked at.
+#[tokio::test]
+async fn indexes_that_come_to_one_name_both_exist() {
+    use sqlx::{Connection as _, Executor as _};
+    let folder = tempfile::tempdir().unwrap();
+    let both = || Schema::new().tenant::<Short>().tenant::<Long>();
+    let url = |name: &str| format!("sqlite://{}", folder.path().join(name).display());
+    let fresh = Database::connect(&url("fresh.db"), both()).await.unwrap();
+    fresh.create_tables().await.unwrap();
+    let report = fresh.doctor().await.unwrap();
+    assert!(report.findings().is_empty(), "{report}");
+
+    // A database from before keeps its index, and is told of the one that it lacks.
+    let old = url("old.db");
+    let db = Database::connect(&old, Schema::new().tenant::<Short>()).await.unwrap();
+    db.create_tables().await.unwrap();
+    db.close().await;
+    drop(db);
+    let mut raw = sqlx::SqliteConnection::connect(&old).await.unwrap();
+    let long = Schema::new().tenant::<Long>().ddl(Dialect::Sqlite).unwrap();
+    raw.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(long[0].clone()))).await.unwrap();
+    let report = inspect(&old, &both(), &[]).await.unwrap();
+    let [finding] = report.findings() else { panic!("{report}") };
+    assert_eq!((finding.code(), finding.object()), ("index-absent", "a_b/organization_id,c"));
+    for statement in finding.remedy() {
+        raw.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(statement.clone()))).await.unwrap();
+    }
+    assert!(inspect(&old, &both(), &[]).await.unwrap().findings().is_empty());
+    let names: Vec<String> = sqlx::query_scalar(
+        "SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'a'",
+    )
+    .fetch_all(&mut raw)
+    .await
+    .unwrap();
+    assert_eq!(names, ["a_b_c_idx"]);
 }

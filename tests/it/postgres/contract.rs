@@ -3,17 +3,18 @@
 use futures_util::TryStreamExt as _;
 use rust_decimal::Decimal;
 use tenantry::ambient::cross_tenant_authority;
+use tenantry::database::doctor;
 use tenantry::query::count;
 use tenantry::scope::Principal;
-use tenantry::table::{First, Second};
+use tenantry::table::{Dialect, First, Schema, Second};
 use tenantry::{ErrorKind, Result};
 use time::{Date, OffsetDateTime};
 use uuid::Uuid;
 
-use super::cluster::OWNER;
+use super::cluster::{APPLICATION, Cluster, OWNER};
 use super::world::{
     Customer, Employee, Everything, Genre, Order, Status, customer, customers, employees,
-    everything, genres, order, orders, world,
+    everything, genres, order, orders, world, world_with,
 };
 
 fn id(id: u128) -> Uuid {
@@ -574,4 +575,64 @@ async fn a_deadlock_is_run_again() -> Result<()> {
     let sums = Order::select(&world.a).aggregate(orders::total_cents.sum()).fetch_one(db).await?;
     assert_eq!(sums, Some(1 + 2 + 4));
     Ok(())
+}
+
+#[tokio::test]
+async fn a_row_found_for_update_is_locked() -> Result<()> {
+    let world = world_with(|builder| {
+        builder.statement_timeout(Some(std::time::Duration::from_millis(500)))
+    })
+    .await
+    .filled(1)
+    .await;
+    let (db, a, b) = (&world.db, &world.a, &world.b);
+    let id = Uuid::from_u128(1);
+    let mut holder = db.begin(a).await?;
+    assert!(Order::find(a, id).for_update().fetch_optional(&mut holder).await?.is_some());
+    let late = Order::update(a).set(orders::note, "late").filter(orders::id.eq(id));
+    assert_eq!(late.execute(db).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    let other = Order::update(b).set(orders::note, "other").filter(orders::id.eq(id));
+    assert_eq!(other.execute(db).await?, 1);
+    // Without the lock nobody waits; and a shape that locks is not taken for one that does not.
+    assert!(Order::find(a, id).fetch_optional(db).await?.is_some());
+    holder.commit().await?;
+    let mut reader = db.begin(a).await?;
+    assert!(Order::find(a, id).fetch_optional(&mut reader).await?.is_some());
+    let free = Order::update(a).set(orders::note, "free").filter(orders::id.eq(id));
+    assert_eq!(free.execute(db).await?, 1);
+    Ok(())
+}
+
+mod rivals {
+    tenantry::tenant_table! {
+        #[derive(Debug)]
+        pub struct Short in a { key id: i64, b_c: i64 => a, }
+        index (b_c);
+        unique (b_c);
+    }
+    tenantry::tenant_table! {
+        #[derive(Debug)]
+        pub struct Long in a_b { key id: i64, c: i64, }
+        index (c);
+        unique (c);
+        partitions 2;
+    }
+    tenantry::tenant_table! {
+        #[derive(Debug)]
+        pub struct Taken in a_b_p1 { key id: i64, }
+    }
+}
+
+/// `a` and `b_c`, `a_b` and `c`: the names of their indexes, and of a partition and a table, come to
+/// the same.
+#[tokio::test]
+async fn objects_that_come_to_one_name_all_exist() {
+    let schema =
+        Schema::new().tenant::<rivals::Short>().tenant::<rivals::Long>().tenant::<rivals::Taken>();
+    let database = Cluster::shared().database().await;
+    database.run(OWNER, &schema.ddl(Dialect::Postgres).unwrap()).await;
+    let report = doctor::inspect(&database.url(APPLICATION), &schema, &[]).await.unwrap();
+    let open: Vec<&doctor::Finding> =
+        report.findings().iter().filter(|f| f.code() != "postgres-server-leaks").collect();
+    assert!(open.is_empty(), "{report}");
 }

@@ -36,6 +36,10 @@ pub(super) struct Relation {
     pub(super) invoker: bool,
     /// The tables of which it is a partition or an heir.
     parents: Vec<i64>,
+    /// `HASH (organization_id)`, of a partitioned table.
+    pub(super) partitioned: Option<String>,
+    /// `FOR VALUES WITH (modulus 4, remainder 0)`, of a partition.
+    pub(super) bound: Option<String>,
     /// What the connected role may do with it.
     pub(super) access: Access,
     /// What the cross-tenant role may do with it.
@@ -115,8 +119,12 @@ pub(super) struct Policy {
     pub(super) permissive: bool,
     /// For every command.
     pub(super) all: bool,
+    /// For SELECT, alone or among others.
+    pub(super) reads: bool,
     /// For the connected role.
     pub(super) applies: bool,
+    /// The roles that it names; empty where it is for everybody.
+    pub(super) roles: Vec<String>,
     pub(super) using: Option<String>,
     pub(super) check: Option<String>,
 }
@@ -128,7 +136,9 @@ const RELATIONS: &str = "SELECT c.oid::int8 AS oid, n.nspname::text AS namespace
     EXISTS (SELECT FROM pg_options_to_table(c.reloptions) \
         WHERE option_name = 'security_invoker' AND option_value::bool) AS invoker, \
     ARRAY(SELECT i.inhparent::int8 FROM pg_inherits AS i WHERE i.inhrelid = c.oid \
-        ORDER BY i.inhseqno) AS parents \
+        ORDER BY i.inhseqno) AS parents, \
+    CASE WHEN c.relkind = 'p' THEN pg_get_partkeydef(c.oid) END AS partitioned, \
+    pg_get_expr(c.relpartbound, c.oid) AS bound \
     FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace \
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname <> 'information_schema' \
     AND n.nspname !~ '^pg_(catalog|toast)' ORDER BY n.nspname, c.relname";
@@ -194,9 +204,10 @@ const FOREIGN_KEYS: &str = "SELECT k.conrelid::int8 AS relation, k.conname::text
     FROM pg_constraint AS k WHERE k.contype = 'f' AND k.conparentid = 0 ORDER BY 1, 2";
 
 const POLICIES: &str = "SELECT p.polrelid::int8 AS relation, p.polname::text AS name, \
-    p.polpermissive AS permissive, p.polcmd = '*' AS all, \
+    p.polpermissive AS permissive, p.polcmd = '*' AS all, p.polcmd IN ('*', 'r') AS reads, \
     0 = ANY (p.polroles) OR EXISTS (SELECT FROM pg_roles AS r \
         WHERE r.oid = ANY (p.polroles) AND pg_has_role(r.oid, 'USAGE')) AS applies, \
+    ARRAY(SELECT rolname::text FROM pg_roles WHERE oid = ANY (p.polroles)) AS roles, \
     pg_get_expr(p.polqual, p.polrelid) AS using, \
     pg_get_expr(p.polwithcheck, p.polrelid) AS check \
     FROM pg_policy AS p ORDER BY 1, 2";
@@ -240,7 +251,7 @@ macro_rules! from_row {
 pub(super) use from_row;
 
 from_row!(Relation {
-    oid, namespace, name, kind, row_security, forced, owner, visible, invoker, parents
+    oid, namespace, name, kind, row_security, forced, owner, visible, invoker, parents, partitioned, bound
 } more access, across, columns, indexes, references, policies, rules, reads);
 from_row!(Column {
     relation,
@@ -282,7 +293,7 @@ from_row!(ForeignKey {
     enforced,
     index
 });
-from_row!(Policy { relation, name, permissive, all, applies, using, check });
+from_row!(Policy { relation, name, permissive, all, reads, applies, roles, using, check });
 
 impl Catalog {
     pub(super) async fn read(
@@ -398,6 +409,11 @@ impl Catalog {
         all.filter(|(_, key)| key.target == relation.oid && key.index == index.name)
     }
 
+    pub(super) fn children<'c>(&'c self, of: &Relation) -> impl Iterator<Item = &'c Relation> {
+        let parent = of.oid;
+        self.relations.iter().filter(move |relation| relation.parents.contains(&parent))
+    }
+
     /// The tables that a view reads, itself or through other views.
     pub(super) fn read_by<'c>(&'c self, view: &'c Relation) -> Vec<&'c Relation> {
         let mut seen: Vec<i64> = Vec::new();
@@ -417,6 +433,10 @@ impl Catalog {
 }
 
 impl Relation {
+    pub(super) fn is_table(&self) -> bool {
+        matches!(self.kind.as_str(), "r" | "p")
+    }
+
     pub(super) fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)
     }

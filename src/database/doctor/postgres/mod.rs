@@ -2,13 +2,16 @@
 
 mod catalog;
 mod objects;
+mod partitions;
 mod policy;
 mod rights;
 mod role;
+mod rows;
 mod shape;
+mod transport;
 mod wall;
 
-use sqlx::postgres::PgConnection;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
 
 use self::catalog::{Catalog, Relation, quoted};
 use self::rights::{SearchPath, Server};
@@ -21,9 +24,12 @@ use crate::table::{Dialect, Schema, TableDefinition};
 /// Examines the database of `connection`, whose role is the one that serves scopes, outside of a
 /// transaction.
 ///
-/// It reads the catalogue alone: the rows are behind the wall.
+/// It reads the catalogue; and the rows as the cross-tenant role, for they are behind the wall,
+/// where there is a connection of that role.
 pub(crate) async fn examine(
     connection: &mut PgConnection,
+    options: &PgConnectOptions,
+    mut across: Option<&mut PgConnection>,
     schema: &Schema,
     accepted: &[Acceptance],
 ) -> Result<Examination> {
@@ -32,21 +38,22 @@ pub(crate) async fn examine(
         .await?
         .ok_or_else(|| Error::internal("the server does not know its own role"))?;
     let mut findings = Vec::new();
+    findings.extend(transport::examine(options));
     role::examine_server(&server, &mut findings);
     if findings.iter().any(|finding: &Finding| finding.code() == rules::PG_SERVER_OLD.code) {
         // The catalogue of an older server lacks what is asked next.
         let absent = schema.tables().collect();
-        return Ok(Examination { report: report(findings, accepted), absent });
+        return Ok(Examination { report: report(findings, accepted, false), absent });
     }
-    let across = schema.roles().cross_tenant_name();
-    let catalog = Catalog::read(connection, server, path, across).await?;
+    let other = schema.roles().cross_tenant_name();
+    let catalog = Catalog::read(connection, server, path, other).await?;
     let mut examination = Doctor { schema, catalog: &catalog, findings };
     role::examine(&mut examination);
     let mut absent = Vec::new();
     for definition in parents_first(schema) {
         match catalog.relation(definition.name()) {
             None => absent.push(definition),
-            Some(relation) if !matches!(relation.kind.as_str(), "r" | "p") => {
+            Some(relation) if !relation.is_table() => {
                 let advice = format!(
                     "`{}` is no table: declare the table beneath it, or remove it and run `create_tables`",
                     definition.name()
@@ -57,6 +64,7 @@ pub(crate) async fn examine(
                 let mut table = Table { definition, relation, doctor: &mut examination };
                 wall::examine(&mut table);
                 shape::examine(&mut table);
+                partitions::examine(&mut table);
                 for part in catalog.parts(relation) {
                     if definition.tenant_column().is_some() && examination.declared(part).is_none()
                     {
@@ -77,11 +85,21 @@ pub(crate) async fn examine(
         }
     }
     objects::examine(&mut examination);
+    let deep = across.is_some();
+    if let Some(across) = &mut across {
+        for definition in schema.tables() {
+            let relation = catalog.relation(definition.name());
+            if let Some(relation) = relation.filter(|relation| relation.is_table()) {
+                let found = rows::examine(across, definition, relation, schema).await?;
+                examination.findings.extend(found);
+            }
+        }
+    }
     let mut findings = examination.findings;
     if let Some(set_up) = look_up(&catalog.path) {
         findings = findings.into_iter().map(|found| found.in_one_transaction(&set_up)).collect();
     }
-    Ok(Examination { report: report(findings, accepted), absent })
+    Ok(Examination { report: report(findings, accepted, deep), absent })
 }
 
 /// Whoever runs a remedy is to reach what the application's role reaches.
@@ -90,8 +108,8 @@ fn look_up(path: &SearchPath) -> Option<String> {
     (!schemas.is_empty()).then(|| format!("SET LOCAL search_path TO {}", schemas.join(", ")))
 }
 
-fn report(findings: Vec<Finding>, accepted: &[Acceptance]) -> Report {
-    Report::new(findings, accepted, false, "postgres-")
+fn report(findings: Vec<Finding>, accepted: &[Acceptance], deep: bool) -> Report {
+    Report::new(findings, accepted, deep, "postgres-")
 }
 
 /// The examination under way.

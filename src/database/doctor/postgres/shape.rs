@@ -5,10 +5,10 @@ use super::{Table, rules};
 use crate::database::doctor::report::{Finding, Severity};
 use crate::id::OrganizationKind;
 use crate::table::postgres::{
-    add_reference, column_line, column_type, constraint_name, create_index, create_wall, indexes,
-    organization_check, organization_type, reference_name,
+    add_reference, check_name, column_line, column_type, create_index, create_lookup, create_wall,
+    indexes, organization_check, organization_type,
 };
-use crate::table::{ColumnDefinition, ColumnType, OnDelete, TableDefinition};
+use crate::table::{ColumnDefinition, ColumnType, Names, OnDelete, TableDefinition, column_names};
 
 pub(super) fn examine(table: &mut Table<'_, '_>) {
     match table.definition.tenant_column() {
@@ -80,7 +80,7 @@ fn tenant_column(table: &mut Table<'_, '_>, tenant: &'static str) {
         table.doctor.findings.push(finding);
     }
     if !column.checks.iter().any(|check| is_organization_check(check, tenant, kind)) {
-        let constraint = constraint_name(table.definition, &[tenant], "check");
+        let constraint = check_name(table.definition, tenant);
         let check = organization_check(tenant, kind);
         let remedy = vec![
             format!("ALTER TABLE {name} DROP CONSTRAINT IF EXISTS {}", quoted(&constraint)),
@@ -228,7 +228,8 @@ fn key(table: &mut Table<'_, '_>) {
     let (definition, relation, name) = (table.definition, table.relation, table.name());
     let declared = with_tenant(definition, &definition.key_positions().collect::<Vec<_>>());
     let list: Vec<String> = declared.iter().map(|column| quoted(column)).collect();
-    let constraint = constraint_name(definition, &[], "pkey");
+    let names = table.doctor.schema.names();
+    let constraint = names.key(definition);
     let mut remedy = match relation.primary() {
         Some(primary) => drop_index(table, primary),
         None => Vec::new(),
@@ -243,7 +244,7 @@ fn key(table: &mut Table<'_, '_>) {
     for other in table.doctor.schema.tables() {
         for (at, reference) in other.references().iter().enumerate() {
             if reference.target().name() == name && relation.primary().is_some() {
-                remedy.extend(renew_reference(other, at));
+                remedy.extend(renew_reference(other, at, &names));
             }
         }
     }
@@ -312,6 +313,7 @@ fn uniques(table: &mut Table<'_, '_>) {
     let (definition, relation) = (table.definition, table.relation);
     let wanted: Vec<Vec<&str>> =
         definition.uniques().iter().map(|columns| with_tenant(definition, columns)).collect();
+    let names = table.doctor.schema.names();
     let add = |columns: &[&str]| {
         let parts: Vec<&str> = columns
             .iter()
@@ -322,7 +324,7 @@ fn uniques(table: &mut Table<'_, '_>) {
         format!(
             "ALTER TABLE {} ADD CONSTRAINT {} UNIQUE ({})",
             quoted(definition.name()),
-            quoted(&constraint_name(definition, &parts, "key")),
+            quoted(&names.unique(definition, &parts)),
             list.join(", ")
         )
     };
@@ -410,17 +412,30 @@ pub(super) fn examine_part(table: &mut Table<'_, '_>) {
 
 fn plain_indexes(table: &mut Table<'_, '_>) {
     let (definition, relation) = (table.definition, table.relation);
-    for columns in indexes(definition) {
-        let wanted = with_tenant(definition, columns);
-        let exists = relation.indexes.iter().any(|index| {
+    let names = table.doctor.schema.names();
+    let exists = |wanted: &[&str]| {
+        relation.indexes.iter().any(|index| {
             index.valid
                 && !index.partial
                 && index.columns.len() >= wanted.len()
-                && index.columns.iter().zip(&wanted).all(|(found, wanted)| found == wanted)
-        });
-        if !exists {
+                && index.columns.iter().zip(wanted).all(|(found, wanted)| found == wanted)
+        })
+    };
+    for columns in indexes(definition) {
+        let wanted = with_tenant(definition, columns);
+        if !exists(&wanted) {
             let advice = format!("no index begins with ({})", wanted.join(", "));
-            let remedy = vec![create_index(definition, columns)];
+            let remedy = vec![create_index(definition, columns, &names)];
+            table.find(&rules::INDEX_ABSENT, table.name(), advice, remedy);
+        }
+    }
+    let lookups: Vec<Vec<&str>> =
+        definition.lookups().iter().map(|columns| column_names(definition, columns)).collect();
+    for (columns, wanted) in definition.lookups().iter().zip(&lookups) {
+        if !exists(wanted) {
+            let advice =
+                format!("no index over all organizations begins with ({})", wanted.join(", "));
+            let remedy = vec![create_lookup(definition, columns, &names)];
             table.find(&rules::INDEX_ABSENT, table.name(), advice, remedy);
         }
     }
@@ -429,7 +444,8 @@ fn plain_indexes(table: &mut Table<'_, '_>) {
         if index.crosses(tenant) {
             continue;
         }
-        if !index.unique && !begins_with(index, tenant) && index.leaky.is_empty() {
+        let is_declared = lookups.iter().any(|wanted| index.columns == *wanted);
+        if !index.unique && !is_declared && !begins_with(index, tenant) && index.leaky.is_empty() {
             let object = table.under(&index.name);
             let advice = "make it anew with the tenant column in front";
             let remedy = drop_index(table, index);
@@ -447,14 +463,14 @@ fn plain_indexes(table: &mut Table<'_, '_>) {
 }
 
 /// Drops the foreign key of a declared reference and builds it as declared.
-fn renew_reference(definition: &'static TableDefinition, at: usize) -> [String; 2] {
+fn renew_reference(definition: &'static TableDefinition, at: usize, names: &Names) -> [String; 2] {
     [
         format!(
             "ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}",
             quoted(definition.name()),
-            quoted(&reference_name(definition, at))
+            quoted(&names.reference(definition, at))
         ),
-        add_reference(definition, at),
+        add_reference(definition, at, names),
     ]
 }
 
@@ -463,7 +479,7 @@ const SEES_ALL: &str = "run the remedy as a superuser: the owner does not see th
 
 fn references(table: &mut Table<'_, '_>) {
     let (definition, relation) = (table.definition, table.relation);
-    let catalog = table.doctor.catalog;
+    let (catalog, names) = (table.doctor.catalog, table.doctor.schema.names());
     let mut met = vec![false; definition.references().len()];
     for found in &relation.references {
         match declared_at(catalog, definition, found) {
@@ -477,13 +493,13 @@ fn references(table: &mut Table<'_, '_>) {
         }
     }
     for (at, _) in met.iter().enumerate().filter(|(_, met)| !**met) {
-        let object = table.under(&reference_name(definition, at));
+        let object = table.under(&names.reference(definition, at));
         let finding = Finding::new(&rules::REFERENCE_ABSENT, object)
             .with_advice(
                 "the foreign key does not exist: correct the rows that refer to nothing first",
             )
             .with_caution(SEES_ALL)
-            .with_remedy(renew_reference(definition, at).into());
+            .with_remedy(renew_reference(definition, at, &names).into());
         table.doctor.findings.push(finding);
     }
 }
@@ -522,7 +538,7 @@ fn declared_reference(table: &mut Table<'_, '_>, at: usize, found: &ForeignKey) 
     let Some(reference) = definition.references().get(at) else { return };
     let object = table.under(&found.name);
     let mut remedy = vec![drop_constraint(table.relation, &found.name)];
-    remedy.extend(renew_reference(definition, at));
+    remedy.extend(renew_reference(definition, at, &table.doctor.schema.names()));
     let acts = match reference.on_delete() {
         OnDelete::Cascade => found.on_delete == "c",
         OnDelete::Restrict => matches!(found.on_delete.as_str(), "a" | "r"),
@@ -575,7 +591,8 @@ fn undeclared_reference(table: &mut Table<'_, '_>, found: &ForeignKey) {
         let at = definition.references().iter().position(|reference| {
             !is_part && target.is_some_and(|target| target.name == reference.target().name())
         });
-        remedy.extend(at.into_iter().flat_map(|at| renew_reference(definition, at)));
+        let names = table.doctor.schema.names();
+        remedy.extend(at.into_iter().flat_map(|at| renew_reference(definition, at, &names)));
         let finding = Finding::new(&rules::PG_REFERENCE_NOT_PER_ORGANIZATION, object)
             .with_advice("the foreign key does not carry the organization")
             .with_caution(SEES_ALL)

@@ -7,7 +7,7 @@ use super::{Table, rules};
 use crate::database::doctor::rules::Rule;
 use crate::id::OrganizationKind;
 use crate::table::postgres::{
-    ACROSS, BASE, WALL, create_base, create_wall, force_row_security, grants,
+    ACROSS, BASE, WALL, create_across, create_base, create_wall, force_row_security, grants,
 };
 
 pub(super) fn examine(table: &mut Table<'_, '_>) {
@@ -91,6 +91,7 @@ pub(super) fn examine(table: &mut Table<'_, '_>) {
         let remedy = vec![drop(BASE), create_base(name, &roles)];
         table.find(&rules::PG_BASE_ABSENT, name, "no permissive policy is for the role", remedy);
     }
+    across_policy(table);
     for policy in &applying {
         let known = [BASE, ACROSS].contains(&policy.name.as_str());
         let is_wall =
@@ -100,6 +101,43 @@ pub(super) fn examine(table: &mut Table<'_, '_>) {
             let advice = "a permissive policy that no declaration names applies to the role";
             table.find(&rules::PG_POLICY_EXTRA, object, advice, vec![drop(&policy.name)]);
         }
+    }
+}
+
+/// The policy that lets the cross-tenant role see every row. A restrictive policy that is for that
+/// role too would take from it what this one gives.
+fn across_policy(table: &mut Table<'_, '_>) {
+    let (relation, name) = (table.relation, table.name());
+    let roles = table.doctor.schema.roles().clone();
+    let role = roles.cross_tenant_name();
+    let concerns = |policy: &&Policy| {
+        policy.roles.is_empty() || policy.roles.iter().any(|named| named == role)
+    };
+    let is_open = |text: &Option<String>| text.as_deref().is_none_or(|text| text == "true");
+    let opens = |policy: &Policy| {
+        policy.permissive
+            && policy.reads
+            && policy.roles.iter().any(|named| named == role)
+            && policy.using.is_some()
+            && is_open(&policy.using)
+            && is_open(&policy.check)
+    };
+    let concerning = || relation.policies.iter().filter(concerns);
+    let restricts = |policy: &&Policy| !policy.permissive;
+    let mut remedy: Vec<String> = concerning()
+        .filter(restricts)
+        .map(|policy| {
+            let roles = quoted(roles.application_name());
+            format!("ALTER POLICY {} ON {} TO {roles}", quoted(&policy.name), quoted(name))
+        })
+        .collect();
+    if !concerning().any(opens) {
+        remedy.push(format!("DROP POLICY IF EXISTS {} ON {}", quoted(ACROSS), quoted(name)));
+        remedy.push(create_across(name, &roles));
+    }
+    if !remedy.is_empty() {
+        let advice = format!("no policy shows every row to `{role}`, or one hides some from it");
+        table.find(&rules::PG_ACROSS_ABSENT, name, advice, remedy);
     }
 }
 

@@ -11,7 +11,7 @@ use tenantry::database::doctor::{Acceptance, Finding, Report, Severity, inspect}
 use tenantry::id::OrganizationKind;
 use tenantry::table::{Dialect, PostgresRoles, Schema};
 
-use super::cluster::{APPLICATION, Cluster, OWNER, SUPERUSER, TestDatabase};
+use super::cluster::{APPLICATION, CROSS_TENANT, Cluster, OWNER, SUPERUSER, TestDatabase};
 use super::tables;
 
 /// What the owner does to a healthy database (and after `RESET ROLE`, a superuser), and what the
@@ -226,6 +226,14 @@ async fn l02_l17_l18_l19_policies() {
         ("DROP POLICY tenantry_base ON orders", "postgres-base-absent", "orders"),
         ("CREATE POLICY extra ON orders USING (true)", "postgres-policy-extra", "orders/extra"),
     ];
+    let across = "postgres-cross-tenant-policy-absent";
+    cases.extend([
+        ("DROP POLICY tenantry_cross_tenant ON orders", across, "orders"),
+        ("ALTER POLICY tenantry_cross_tenant ON orders TO tenantry_app", across, "orders"),
+        ("ALTER POLICY tenantry_cross_tenant ON orders USING (id > 1)", across, "orders"),
+        ("DROP POLICY tenantry_cross_tenant ON orders; CREATE POLICY tenantry_cross_tenant ON orders FOR UPDATE TO tenantry_cross_tenant USING (true)", across, "orders"),
+        ("ALTER POLICY tenantry_wall ON orders TO PUBLIC", across, "orders"),
+    ]);
     let walls: Vec<(&'static str, &str, &str)> =
         walls.into_iter().map(|(damage, code, object)| (&*damage.leak(), code, object)).collect();
     cases.extend(walls);
@@ -583,4 +591,152 @@ async fn who_is_not_let_in_learns_no_more_than_that() {
         let text = format!("{error} {error:?} {:?}", std::error::Error::source(&error));
         assert!(!text.contains("secret-word") && !text.contains("nobody_at_all"), "{text}");
     }
+}
+
+#[tokio::test]
+async fn partitions_are_those_of_the_declaration() {
+    let code = "postgres-partitioning";
+    let clinic = Clinic::open().await;
+    for remainder in 0..3 {
+        let name = format!("Audit events_p{remainder}");
+        let object = format!("Audit events/{name}");
+        for (damage, loses) in [
+            (format!(r#"DROP TABLE "{name}""#), true),
+            (format!(r#"ALTER TABLE "Audit events" DETACH PARTITION "{name}""#), false),
+        ] {
+            let patient = clinic.patient().await;
+            let before = clinic.dump(&patient).await;
+            operate(&patient, &damage).await;
+            let report = clinic.look(&patient).await;
+            let finding = find(&report, code, &object).unwrap_or_else(|| panic!("{report}"));
+            assert_eq!(finding.severity(), Severity::Warning);
+            operate(&patient, &finding.remedy().join(";\n")).await;
+            let second = clinic.look(&patient).await;
+            let open: Vec<&Finding> =
+                second.findings().iter().filter(|f| f.code() != "postgres-server-leaks").collect();
+            assert!(open.is_empty(), "{damage}\n{second}");
+            // One that was detached comes back with its rows.
+            assert!(loses || clinic.dump(&patient).await == before, "{damage}");
+        }
+    }
+    let by_range = r#"DROP TABLE "Audit events"; CREATE TABLE "Audit events" ("ShopId" bigint, "Id" bigint, what text) PARTITION BY RANGE ("ShopId")"#;
+    let by_another = r#"DROP TABLE "Audit events"; CREATE TABLE "Audit events" ("ShopId" bigint, "Id" bigint, what text) PARTITION BY HASH ("Id")"#;
+    let plain = r#"DROP TABLE "Audit events"; CREATE TABLE "Audit events" ("ShopId" bigint, "Id" bigint, what text)"#;
+    let more = r#"DROP TABLE "Audit events_p0"; CREATE TABLE p6 PARTITION OF "Audit events" FOR VALUES WITH (MODULUS 6, REMAINDER 0)"#;
+    let undeclared = "DROP TABLE wide; CREATE TABLE wide (organization_id bigint, id uuid) PARTITION BY HASH (organization_id)";
+    for (damage, object) in [
+        (by_range, "Audit events"),
+        (by_another, "Audit events"),
+        (plain, "Audit events"),
+        (more, "Audit events"),
+        (undeclared, "wide"),
+    ] {
+        let patient = clinic.patient().await;
+        operate(&patient, damage).await;
+        let report = clinic.look(&patient).await;
+        let finding = find(&report, code, object).unwrap_or_else(|| panic!("{damage}\n{report}"));
+        assert!(finding.remedy().is_empty() && !finding.advice().is_empty());
+    }
+}
+
+/// The rows are behind the wall: the cross-tenant role looks at them, where there is one.
+#[tokio::test]
+async fn rows_that_no_declaration_allows_are_counted() {
+    let clinic = Clinic::open().await;
+    let patient = clinic.patient().await;
+    let open = async |across: bool| {
+        let mut builder = tenantry::Database::builder();
+        if across {
+            builder = builder.cross_tenant_url(&patient.url(CROSS_TENANT));
+        }
+        let schema = tables::schema(OrganizationKind::Integer);
+        let db = builder.connect(&patient.url(APPLICATION), schema).await;
+        db.unwrap().doctor().await.unwrap()
+    };
+    let of_rows = |report: &Report| -> Vec<(String, String)> {
+        let codes = ["tenant-value", "column-value", "reference-dangling"];
+        let found = report.findings().iter().filter(|finding| codes.contains(&finding.code()));
+        found.map(|finding| (finding.code().to_owned(), finding.object().to_owned())).collect()
+    };
+    assert!(of_rows(&open(true).await).is_empty());
+    operate(
+        &patient,
+        "SET LOCAL session_replication_role = replica;
+         ALTER TABLE customers DROP CONSTRAINT customers_organization_id_check;
+         INSERT INTO customers VALUES (0, 1, 'nobody''s');
+         INSERT INTO orders VALUES (1, 90, 77, 'ann90@x', 1, NULL, now()), (2, 90, 77, 'ann90@x', 1, NULL, now());
+         ALTER TABLE wide DROP CONSTRAINT wide_status_check;
+         INSERT INTO wide (organization_id, id, status, at) VALUES (1, gen_random_uuid(), 'lost', '12345-01-01')",
+    )
+    .await;
+    let report = open(true).await;
+    let mut found = of_rows(&report);
+    found.sort();
+    let expected = [
+        ("column-value", "wide.at"),
+        ("column-value", "wide.status"),
+        ("reference-dangling", "orders/organization_id,customer_id"),
+        ("tenant-value", "customers.organization_id"),
+    ];
+    assert_eq!(
+        found,
+        expected.map(|(code, object)| (code.to_owned(), object.to_owned())),
+        "{report}"
+    );
+    let dangling = find(&report, "reference-dangling", "orders/organization_id,customer_id");
+    assert!(dangling.unwrap().advice().starts_with("2 rows"), "{report}");
+    assert!(of_rows(&open(false).await).is_empty());
+
+    // What the role may not ask is no answer, and spoils no other.
+    operate(&patient, "REVOKE SELECT ON customers FROM tenantry_cross_tenant").await;
+    let less = of_rows(&open(true).await);
+    assert_eq!(less.len(), 2, "{less:?}");
+}
+
+/// A database without tables lets statements through to none of them, and says all the same what is
+/// wrong with the role.
+#[tokio::test]
+async fn l01_a_role_that_is_not_fit_is_refused_before_there_are_tables() {
+    let database = Cluster::shared().database().await;
+    let role = format!("unfit_{}", database.name());
+    let name = database.name().to_owned();
+    operate(&database, &format!("CREATE ROLE {role} LOGIN")).await;
+    let open = async || {
+        let roles = PostgresRoles::new().application(role.clone());
+        let schema = tables::schema(OrganizationKind::Integer).postgres_roles(roles);
+        tenantry::Database::connect(&database.url(&role), schema).await
+    };
+    open().await.unwrap();
+    for (damage, code, remedy) in [
+        (
+            format!("ALTER ROLE {role} CREATEROLE"),
+            "postgres-role-administers",
+            format!("ALTER ROLE {role} NOCREATEROLE"),
+        ),
+        (
+            format!("GRANT tenantry_owner TO {role}"),
+            "postgres-role-member",
+            format!("REVOKE tenantry_owner FROM {role}"),
+        ),
+        (
+            format!("ALTER ROLE {role} IN DATABASE {name} SET tenantry.organization = '2'"),
+            "postgres-organization-preset",
+            format!("ALTER ROLE {role} IN DATABASE {name} RESET tenantry.organization"),
+        ),
+    ] {
+        operate(&database, &damage).await;
+        let error = open().await.unwrap_err();
+        assert_eq!(error.kind(), tenantry::ErrorKind::Unconfigured);
+        assert!(error.to_string().contains(code), "{error}");
+        operate(&database, &remedy).await;
+        open().await.unwrap();
+    }
+    // Another role than the schema's, and the owner itself.
+    for role in [APPLICATION, OWNER] {
+        let roles = PostgresRoles::new().application("somebody_else");
+        let schema = tables::schema(OrganizationKind::Integer).postgres_roles(roles);
+        let error = tenantry::Database::connect(&database.url(role), schema).await.unwrap_err();
+        assert!(error.to_string().contains("postgres-role-other"), "{error}");
+    }
+    operate(&database, &format!("DROP ROLE {role}")).await;
 }
