@@ -120,6 +120,10 @@ impl PostgresRoles {
                     name.escape_debug()
                 ));
             }
+            // Quoted or not, the server takes these for PUBLIC and for no role, and keeps the rest.
+            if matches!(name.as_ref(), "none" | "public") || name.starts_with("pg_") {
+                return Some(format!("the role name `{name}` is reserved by the server"));
+            }
             if names.iter().skip(at + 1).any(|other| other == name) {
                 return Some(format!("two roles have the name `{name}`"));
             }
@@ -282,9 +286,10 @@ pub(crate) fn create_base(table: &str, roles: &PostgresRoles) -> String {
     )
 }
 
+/// To read: nothing that takes an authority writes rows of organizations.
 pub(crate) fn create_across(table: &str, roles: &PostgresRoles) -> String {
     format!(
-        r#"CREATE POLICY "{ACROSS}" ON "{table}" AS PERMISSIVE FOR ALL TO "{}" USING (true) WITH CHECK (true)"#,
+        r#"CREATE POLICY "{ACROSS}" ON "{table}" AS PERMISSIVE FOR SELECT TO "{}" USING (true)"#,
         roles.cross_tenant_name()
     )
 }
@@ -308,11 +313,13 @@ pub(crate) fn grants(definition: &'static TableDefinition, roles: &PostgresRoles
     let name = definition.name();
     let (app, across) = (roles.application_name(), roles.cross_tenant_name());
     let all = "SELECT, INSERT, UPDATE, DELETE";
-    let scoped = if definition.tenant_column().is_some() { all } else { "SELECT" };
+    // Each reads what the other writes.
+    let (scoped, ambient) =
+        if definition.tenant_column().is_some() { (all, "SELECT") } else { ("SELECT", all) };
     vec![
         revoke_all(name, roles),
         format!(r#"GRANT {scoped} ON TABLE "{name}" TO "{app}""#),
-        format!(r#"GRANT {all} ON TABLE "{name}" TO "{across}""#),
+        format!(r#"GRANT {ambient} ON TABLE "{name}" TO "{across}""#),
     ]
 }
 

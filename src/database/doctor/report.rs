@@ -82,6 +82,18 @@ impl Finding {
         self
     }
 
+    /// The same with a remedy that is whole or not at all, after `set_up`.
+    #[cfg(feature = "postgres")]
+    #[must_use]
+    pub(super) fn in_one_transaction(mut self, set_up: &str) -> Self {
+        if !self.remedy.is_empty() {
+            let first = ["BEGIN".to_owned(), set_up.to_owned()];
+            self.remedy.splice(0..0, first);
+            self.remedy.push("COMMIT".to_owned());
+        }
+        self
+    }
+
     /// The stable code, such as `sqlite-unique-not-per-organization`.
     #[must_use]
     pub const fn code(&self) -> &'static str {

@@ -97,12 +97,16 @@ rules! {
     WRITABLE_SCHEMA = Warning "sqlite-writable-schema":
         "a statement can rewrite the definitions that the doctor has just examined";
 
+    PG_ANCESTOR = Fatal "postgres-ancestor":
+        "a statement on the ancestor reads and changes the rows of its heirs, and knows none of their policies";
     PG_ACROSS_ABSENT = Warning "postgres-cross-tenant-policy-absent":
         "nothing: cross-tenant work passes over rows without a word, so that maintenance, the directory and exports are incomplete";
     PG_BASE_ABSENT = Warning "postgres-base-absent":
         "nothing: the wall restricts what another policy permits, and none permits anything";
     PG_COLUMN_COLLATION = Warning "postgres-column-collation":
         "texts compare and sort in another order than bytewise, so that filters, pages and unique sets answer otherwise than declared";
+    PG_CROSS_TENANT_WRITES = Warning "postgres-cross-tenant-writes":
+        "a statement of the cross-tenant role changes rows of any organization, and no second wall stands in its way";
     PG_DEFINER_FUNCTION = Fatal "postgres-definer-function":
         "the function runs with the rights of its owner, whom no policy of ours restrains, and hands on what it sees";
     PG_FOREIGN_TABLE = Fatal "postgres-foreign-table":
@@ -112,7 +116,7 @@ rules! {
     PG_GLOBAL_WRITABLE = Fatal "postgres-global-writable":
         "one organization's statements change what all organizations read";
     PG_GRANT = Fatal "postgres-grant":
-        "TRUNCATE empties the table for every organization, REFERENCES tells which keys exist, TRIGGER runs code in the statements of others; policies restrain none of them";
+        "TRUNCATE empties the table for every organization, REFERENCES tells which keys exist, TRIGGER runs code in the statements of others, MAINTAIN locks everybody out; policies restrain none of them";
     PG_GRANT_CREATE = Fatal "postgres-grant-create":
         "the role can create tables, views and functions that statements then reach in place of the examined ones";
     PG_GRANT_MISSING = Warning "postgres-grant-missing":
@@ -171,6 +175,8 @@ rules! {
         "a row can refer to another organization's row: this tells that it exists, keeps it from being deleted, and lets cascades cross";
     PG_REFERENCE_NULLS_TENANT = Fatal "postgres-reference-nulls-tenant":
         "deleting a row takes others out of their organization, because the action overwrites the tenant column";
+    PG_REFERENCE_UNENFORCED = Warning "postgres-reference-unenforced":
+        "a row can refer to a row that is missing, because nothing checks it";
     PG_REFERENCE_UNVALIDATED = Warning "postgres-reference-unvalidated":
         "rows from before the foreign key can refer to rows that are missing or belong to another organization";
     PG_ROLE_ADMINISTERS = Fatal "postgres-role-administers":
@@ -178,13 +184,15 @@ rules! {
     PG_ROLE_EXEMPT = Fatal "postgres-role-exempt":
         "no policy applies to the role: a statement that lost its predicate reaches every organization";
     PG_ROLE_MEMBER = Fatal "postgres-role-member":
-        "the role can become, or already acts as, one to which the wall does not apply";
+        "the role can become, or already acts as, one to which the wall does not apply, or which has policies of its own";
     PG_ROLE_OTHER = Fatal "postgres-role-other":
         "the wall is built for another role than the connected one";
     PG_ROLE_OWNS = Fatal "postgres-role-owns":
-        "the owner of a table can drop its policies, and passes by them where they are not forced";
+        "the owner of a table, a schema or the database can drop what stands in it, and passes by policies that are not forced";
     PG_RULE = Fatal "postgres-rule":
         "the rule rewrites a statement into another one, which runs with the rights of the table's owner";
+    PG_SEARCH_PATH = Fatal "postgres-search-path":
+        "what is called like a function, an operator or a table of the server's own stands in front of it, in statements and where the doctor looks";
     PG_SECURITY_NOT_FORCED = Fatal "postgres-row-security-not-forced":
         "the owner of the table, and every function and view of the owner's, reads all organizations' rows";
     PG_SECURITY_OFF = Fatal "postgres-row-security-off":

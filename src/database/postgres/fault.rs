@@ -38,7 +38,7 @@ fn reported(error: &PgDatabaseError, names: &SharedNames) -> Fault {
     let code = error.code();
     let source = StoreError::sqlstate(code);
     match code {
-        "23505" => Fault::Unique { columns: named(error, names).columns, source },
+        "23505" | "23P01" => Fault::Unique { columns: named(error, names).columns, source },
         "23503" | "23001" => {
             let Constraint { table, columns } = named(error, names);
             Fault::Reference { table, columns, source }
@@ -55,7 +55,7 @@ fn reported(error: &PgDatabaseError, names: &SharedNames) -> Fault {
         "40001" | "40P01" => Fault::Serialization(source),
         "55P03" => Fault::Locked(source),
         "57014" => Fault::Slow,
-        "25P03" | "57P01" | "57P02" | "57P03" | "57P05" => Fault::Lost(source),
+        "25P03" | "25P04" | "57P01" | "57P02" | "57P03" | "57P05" => Fault::Lost(source),
         "53100" => Fault::Full(source),
         "53200" | "53300" | "53400" => Fault::Exhausted(source),
         "42P01" | "42703" | "3F000" => Fault::Missing { table: None, source },

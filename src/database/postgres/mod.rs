@@ -224,6 +224,7 @@ impl PostgresStore {
         accepted: &[Acceptance],
         deep: bool,
     ) -> Result<Examination> {
+        self.examine_across(schema).await?;
         let mut session = self.bare_session().await?;
         let mut across = match &self.across {
             // A question about all rows takes as long as it takes.
@@ -240,6 +241,26 @@ impl PostgresStore {
         }
         session.rollback().await?;
         examined
+    }
+
+    /// Another role than the declared one would find no row, without an error.
+    async fn examine_across(&self, schema: &Schema) -> Result<()> {
+        if self.across.is_none() {
+            return Ok(());
+        }
+        let mut session = self.session(None, Purpose::Read).await?;
+        let row = session.connection().fetch_one(sqlx::raw_sql("SELECT current_user::text")).await;
+        let role: String = row
+            .and_then(|row| row.try_get(0))
+            .map_err(|error| fault::reduce(&error, &self.names).into_error(None))?;
+        session.rollback().await?;
+        let declared = schema.roles().cross_tenant_name();
+        if role == declared {
+            return Ok(());
+        }
+        Err(Error::unconfigured(format!(
+            "`cross_tenant_url` has to connect as `{declared}`, the cross-tenant role of the schema"
+        )))
     }
 
     /// A session of the application's role that sees no organization's rows.

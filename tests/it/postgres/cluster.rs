@@ -20,7 +20,8 @@ pub const APPLICATION: &str = "tenantry_app";
 pub const CROSS_TENANT: &str = "tenantry_cross_tenant";
 /// The only role whose password, `right`, is asked for.
 pub const WITH_PASSWORD: &str = "with_password";
-const SUPERUSER: &str = "postgres";
+/// Whom nothing restrains.
+pub const SUPERUSER: &str = "postgres";
 
 /// A server that stops, and leaves nothing behind, when this value or the process goes.
 #[derive(Debug)]

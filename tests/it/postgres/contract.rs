@@ -345,6 +345,20 @@ fn nothing_row(id: i64) -> Everything {
 }
 
 #[tokio::test]
+async fn rows_that_exclude_each_other_are_a_conflict_in_their_organization() {
+    let world = world().await;
+    let exclude = r#"ALTER TABLE "Employee" ADD CONSTRAINT one_each EXCLUDE USING btree (organization_id WITH =, "ReportsTo" WITH =)"#;
+    world.database.run(OWNER, &[exclude]).await;
+    let employee = |id, boss| Employee { id, boss };
+    for scope in [&world.a, &world.b] {
+        Employee::insert(scope, employee(1, None)).execute(&world.db).await.unwrap();
+        Employee::insert(scope, employee(2, Some(1))).execute(&world.db).await.unwrap();
+        let rival = Employee::insert(scope, employee(3, Some(1))).execute(&world.db).await;
+        assert_eq!(rival.unwrap_err().kind(), ErrorKind::Conflict);
+    }
+}
+
+#[tokio::test]
 async fn every_column_type_comes_back_as_it_went() -> Result<()> {
     let world = world().await;
     let (db, a) = (&world.db, &world.a);

@@ -1,57 +1,31 @@
 //! What PostgreSQL says about a database and the role that is connected: read once, with static
 //! statements.
 
+use sqlx::FromRow;
 use sqlx::postgres::{PgConnection, PgRow, Postgres};
-use sqlx::{FromRow, Row as _};
 
 use super::function::ReadFunction;
+use super::rights::{Access, Role, SearchPath, Server};
 use crate::database::postgres;
-use crate::error::Result;
-
-/// The server, and what the connected role may do beyond tables.
-#[derive(Debug)]
-pub(super) struct Server {
-    /// `150018` for 15.18.
-    pub(super) version: i32,
-    pub(super) role: String,
-    pub(super) database: String,
-    pub(super) superuser: bool,
-    pub(super) bypasses: bool,
-    /// CREATEROLE or REPLICATION.
-    pub(super) administers: bool,
-    pub(super) temporary: bool,
-    pub(super) creates_schemas: bool,
-    /// What the organization is where nobody has set it.
-    pub(super) organization: String,
-}
+use crate::error::{Error, Result};
 
 #[derive(Debug)]
 pub(super) struct Catalog {
     pub(super) server: Server,
-    pub(super) memberships: Vec<Membership>,
-    /// Roles of the server that are superusers or have BYPASSRLS.
-    pub(super) exempt_roles: Vec<String>,
-    /// Schemas in which the role may create.
-    pub(super) open_schemas: Vec<String>,
+    pub(super) path: SearchPath,
+    pub(super) role: Role,
+    /// The cross-tenant role, where it exists and is another one.
+    pub(super) across: Option<Role>,
     pub(super) relations: Vec<Relation>,
-    /// SECURITY DEFINER functions that the role can call, or that a trigger calls, and their
-    /// owners.
+    /// SECURITY DEFINER functions that the role can call, or that a trigger or an aggregate calls,
+    /// and their owners.
     pub(super) definer_functions: Vec<(String, String)>,
     pub(super) read_functions: Vec<ReadFunction>,
 }
 
-/// A role that the connected one is, besides itself.
-#[derive(Debug)]
-pub(super) struct Membership {
-    pub(super) role: String,
-    /// SUPERUSER, BYPASSRLS, CREATEROLE, REPLICATION, or a predefined role that reaches past
-    /// policies.
-    pub(super) exempt: bool,
-}
-
 #[derive(Debug)]
 pub(super) struct Relation {
-    oid: i64,
+    pub(super) oid: i64,
     pub(super) namespace: String,
     pub(super) name: String,
     /// `r` table, `p` partitioned table, `v` view, `m` materialized view, `f` foreign table.
@@ -59,18 +33,19 @@ pub(super) struct Relation {
     pub(super) row_security: bool,
     pub(super) forced: bool,
     pub(super) owner: String,
-    /// Whether the connected role is a member of the owner.
-    pub(super) owned: bool,
     /// Whether the bare name reaches this relation.
     pub(super) visible: bool,
     pub(super) invoker: bool,
-    parent: Option<i64>,
+    /// The tables of which it is a partition or an heir.
+    parents: Vec<i64>,
     /// `HASH (organization_id)`, of a partitioned table.
     pub(super) partitioned: Option<String>,
     /// `FOR VALUES WITH (modulus 4, remainder 0)`, of a partition.
     pub(super) bound: Option<String>,
-    /// What the connected role may do with the table or a column of it.
-    pub(super) privileges: Vec<String>,
+    /// What the connected role may do with it.
+    pub(super) access: Access,
+    /// What the cross-tenant role may do with it.
+    pub(super) across: Access,
     pub(super) columns: Vec<Column>,
     pub(super) indexes: Vec<Index>,
     pub(super) references: Vec<ForeignKey>,
@@ -93,8 +68,8 @@ pub(super) struct Column {
     pub(super) bytewise: bool,
     /// Whether texts that differ are never equal.
     pub(super) deterministic: bool,
-    /// Whether a valid CHECK constraint looks at this column alone.
-    pub(super) checked: bool,
+    /// The valid CHECK constraints that look at this column alone.
+    pub(super) checks: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -107,6 +82,12 @@ pub(super) struct Index {
     pub(super) valid: bool,
     /// A constraint's; a statement's else.
     pub(super) constraint: bool,
+    /// Of an EXCLUDE constraint.
+    pub(super) exclusion: bool,
+    /// The columns that have to be equal for two rows to exclude each other.
+    equal: Vec<String>,
+    /// Made for the index of a parent table.
+    pub(super) inherited: bool,
     /// Empty texts stand for expressions.
     pub(super) columns: Vec<String>,
     /// The operators of the index that are not leakproof.
@@ -127,6 +108,10 @@ pub(super) struct ForeignKey {
     pub(super) overwrites: Vec<String>,
     pub(super) deferred: bool,
     pub(super) validated: bool,
+    /// Whether none of its triggers is disabled.
+    pub(super) enforced: bool,
+    /// The unique index of the target on which it relies.
+    index: String,
 }
 
 #[derive(Debug)]
@@ -136,6 +121,8 @@ pub(super) struct Policy {
     pub(super) permissive: bool,
     /// For every command.
     pub(super) all: bool,
+    /// For SELECT, alone or among others.
+    pub(super) reads: bool,
     /// For the connected role.
     pub(super) applies: bool,
     /// The roles that it names; empty where it is for everybody.
@@ -144,38 +131,16 @@ pub(super) struct Policy {
     pub(super) check: Option<String>,
 }
 
-const SERVER: &str = "SELECT current_setting('server_version_num')::int4 AS version, \
-    r.rolname::text AS role, current_database()::text AS database, r.rolsuper AS superuser, \
-    r.rolbypassrls AS bypasses, r.rolcreaterole OR r.rolreplication AS administers, \
-    has_database_privilege(current_database(), 'TEMPORARY') AS temporary, \
-    has_database_privilege(current_database(), 'CREATE') AS creates_schemas, \
-    coalesce(current_setting('tenantry.organization', true), '') AS organization \
-    FROM pg_roles AS r WHERE r.rolname = current_user";
-
-const MEMBERSHIPS: &str = "SELECT r.rolname::text AS role, r.rolsuper OR r.rolbypassrls \
-    OR r.rolcreaterole OR r.rolreplication OR r.rolname IN ('pg_read_all_data', \
-    'pg_write_all_data', 'pg_read_server_files', 'pg_write_server_files', \
-    'pg_execute_server_program') AS exempt \
-    FROM pg_roles AS r WHERE r.rolname <> current_user AND pg_has_role(r.oid, 'MEMBER') ORDER BY 1";
-
-const EXEMPT_ROLES: &str = "SELECT rolname::text FROM pg_roles WHERE rolsuper OR rolbypassrls";
-
-const OPEN_SCHEMAS: &str = "SELECT nspname::text FROM pg_namespace \
-    WHERE has_schema_privilege(oid, 'CREATE') AND nspname !~ '^pg_' ORDER BY 1";
-
 const RELATIONS: &str = "SELECT c.oid::int8 AS oid, n.nspname::text AS namespace, \
     c.relname::text AS name, c.relkind::text AS kind, c.relrowsecurity AS row_security, \
     c.relforcerowsecurity AS forced, pg_get_userbyid(c.relowner)::text AS owner, \
-    pg_has_role(c.relowner, 'MEMBER') AS owned, pg_table_is_visible(c.oid) AS visible, \
+    pg_table_is_visible(c.oid) AS visible, \
     EXISTS (SELECT FROM pg_options_to_table(c.reloptions) \
         WHERE option_name = 'security_invoker' AND option_value::bool) AS invoker, \
-    (SELECT min(i.inhparent::int8) FROM pg_inherits AS i WHERE i.inhrelid = c.oid) AS parent, \
+    ARRAY(SELECT i.inhparent::int8 FROM pg_inherits AS i WHERE i.inhrelid = c.oid \
+        ORDER BY i.inhseqno) AS parents, \
     CASE WHEN c.relkind = 'p' THEN pg_get_partkeydef(c.oid) END AS partitioned, \
-    pg_get_expr(c.relpartbound, c.oid) AS bound, \
-    ARRAY(SELECT p FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', \
-        'REFERENCES', 'TRIGGER']) AS p WHERE has_schema_privilege(n.oid, 'USAGE') \
-        AND (has_table_privilege(c.oid, p) OR (p IN ('SELECT', 'INSERT', 'UPDATE', 'REFERENCES') \
-        AND has_any_column_privilege(c.oid, p)))) AS privileges \
+    pg_get_expr(c.relpartbound, c.oid) AS bound \
     FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace \
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname <> 'information_schema' \
     AND n.nspname !~ '^pg_(catalog|toast)' ORDER BY n.nspname, c.relname";
@@ -188,8 +153,9 @@ const COLUMNS: &str = "SELECT a.attrelid::int8 AS relation, a.attname::text AS n
         AND (SELECT datlocprovider = 'c' AND datcollate IN ('C', 'POSIX') FROM pg_database \
         WHERE datname = current_database())) AS bytewise, \
     coalesce(o.collisdeterministic, true) AS deterministic, \
-    EXISTS (SELECT FROM pg_constraint AS k WHERE k.conrelid = a.attrelid AND k.contype = 'c' \
-        AND k.conkey = ARRAY[a.attnum] AND k.convalidated) AS checked \
+    ARRAY(SELECT pg_get_expr(k.conbin, k.conrelid) FROM pg_constraint AS k \
+        WHERE k.conrelid = a.attrelid AND k.contype = 'c' AND k.conkey = ARRAY[a.attnum] \
+        AND k.convalidated ORDER BY 1) AS checks \
     FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid \
     LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
     LEFT JOIN pg_collation AS o ON o.oid = a.attcollation \
@@ -201,6 +167,14 @@ const INDEXES: &str = "SELECT i.indrelid::int8 AS relation, x.relname::text AS n
     i.indisvalid AS valid, \
     EXISTS (SELECT FROM pg_constraint AS k WHERE k.conindid = i.indexrelid \
         AND k.contype IN ('p', 'u', 'x')) AS constraint, \
+    i.indisexclusion AS exclusion, \
+    ARRAY(SELECT a.attname::text FROM pg_constraint AS k \
+        CROSS JOIN unnest(k.conkey, k.conexclop) AS x (number, operator) \
+        JOIN pg_operator AS o ON o.oid = x.operator AND o.oprname = '=' \
+            AND o.oprnamespace = 'pg_catalog'::regnamespace \
+        JOIN pg_attribute AS a ON a.attrelid = k.conrelid AND a.attnum = x.number \
+        WHERE k.conindid = i.indexrelid AND k.conexclop IS NOT NULL) AS equal, \
+    EXISTS (SELECT FROM pg_inherits AS h WHERE h.inhrelid = i.indexrelid) AS inherited, \
     ARRAY(SELECT coalesce(a.attname::text, '') FROM unnest(i.indkey) WITH ORDINALITY AS k (n, at) \
         LEFT JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.n AND k.n <> 0 \
         WHERE k.at <= i.indnkeyatts ORDER BY k.at) AS columns, \
@@ -223,11 +197,16 @@ const FOREIGN_KEYS: &str = "SELECT k.conrelid::int8 AS relation, k.conname::text
     k.confdeltype::text AS on_delete, k.confupdtype::text AS on_update, \
     ARRAY(SELECT a.attname::text FROM unnest(coalesce(k.confdelsetcols, k.conkey)) AS n \
         JOIN pg_attribute AS a ON a.attrelid = k.conrelid AND a.attnum = n) AS overwrites, \
-    k.condeferred AS deferred, k.convalidated AS validated \
+    k.condeferred AS deferred, k.convalidated AS validated, \
+    NOT EXISTS (WITH RECURSIVE part AS (SELECT k.oid UNION ALL \
+            SELECT p.oid FROM pg_constraint AS p JOIN part ON p.conparentid = part.oid) \
+        SELECT FROM pg_trigger AS t JOIN part ON t.tgconstraint = part.oid \
+        WHERE t.tgenabled NOT IN ('O', 'A')) AS enforced, \
+    coalesce((SELECT x.relname::text FROM pg_class AS x WHERE x.oid = k.conindid), '') AS index \
     FROM pg_constraint AS k WHERE k.contype = 'f' AND k.conparentid = 0 ORDER BY 1, 2";
 
 const POLICIES: &str = "SELECT p.polrelid::int8 AS relation, p.polname::text AS name, \
-    p.polpermissive AS permissive, p.polcmd = '*' AS all, \
+    p.polpermissive AS permissive, p.polcmd = '*' AS all, p.polcmd IN ('*', 'r') AS reads, \
     0 = ANY (p.polroles) OR EXISTS (SELECT FROM pg_roles AS r \
         WHERE r.oid = ANY (p.polroles) AND pg_has_role(r.oid, 'USAGE')) AS applies, \
     ARRAY(SELECT rolname::text FROM pg_roles WHERE oid = ANY (p.polroles)) AS roles, \
@@ -242,44 +221,40 @@ const READS: &str = "SELECT DISTINCT r.ev_class::int8, d.refobjid::int8 FROM pg_
     JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid \
     AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> r.ev_class ORDER BY 1, 2";
 
+/// USAGE of the schema is asked for where a name is looked up, not where a view, a default or an
+/// operator calls; the functions of an aggregate are called in its owner's name.
 const DEFINER_FUNCTIONS: &str = "SELECT p.oid::regprocedure::text, \
     pg_get_userbyid(p.proowner)::text FROM pg_proc AS p \
     JOIN pg_namespace AS n ON n.oid = p.pronamespace \
     WHERE p.prosecdef AND n.nspname NOT IN ('pg_catalog', 'information_schema') \
     AND p.proowner <> (SELECT oid FROM pg_roles WHERE rolname = current_user) \
-    AND ((has_function_privilege(p.oid, 'EXECUTE') AND has_schema_privilege(n.oid, 'USAGE')) \
-    OR EXISTS (SELECT FROM pg_trigger AS t WHERE t.tgfoid = p.oid AND NOT t.tgisinternal)) \
+    AND (has_function_privilege(p.oid, 'EXECUTE') \
+    OR EXISTS (SELECT FROM pg_trigger AS t WHERE t.tgfoid = p.oid AND NOT t.tgisinternal) \
+    OR EXISTS (SELECT FROM pg_aggregate AS g WHERE has_function_privilege(g.aggfnoid, 'EXECUTE') \
+        AND p.oid IN (g.aggtransfn, g.aggfinalfn, g.aggcombinefn, g.aggserialfn, g.aggdeserialfn, \
+            g.aggmtransfn, g.aggminvtransfn, g.aggmfinalfn))) \
     ORDER BY 1";
 
 /// Reads the columns that are named like the fields; `more` fields are filled later.
 macro_rules! from_row {
-    ($name:ident { $($field:ident),* } $(more $($more:ident),*)?) => {
-        impl FromRow<'_, PgRow> for $name {
-            fn from_row(row: &PgRow) -> sqlx::Result<Self> {
+    ($name:ident { $($field:ident),* $(,)? } $(more $($more:ident),*)?) => {
+        impl sqlx::FromRow<'_, sqlx::postgres::PgRow> for $name {
+            fn from_row(row: &sqlx::postgres::PgRow) -> sqlx::Result<Self> {
+                use sqlx::Row as _;
                 Ok(Self {
                     $($field: row.try_get(stringify!($field))?,)*
-                    $($($more: Vec::new(),)*)?
+                    $($($more: Default::default(),)*)?
                 })
             }
         }
     };
 }
 
-from_row!(Server {
-    version,
-    role,
-    database,
-    superuser,
-    bypasses,
-    administers,
-    temporary,
-    creates_schemas,
-    organization
-});
-from_row!(Membership { role, exempt });
+pub(super) use from_row;
+
 from_row!(Relation {
-    oid, namespace, name, kind, row_security, forced, owner, owned, visible, invoker, parent, partitioned, bound, privileges
-} more columns, indexes, references, policies, rules, reads);
+    oid, namespace, name, kind, row_security, forced, owner, visible, invoker, parents, partitioned, bound
+} more access, across, columns, indexes, references, policies, rules, reads);
 from_row!(Column {
     relation,
     name,
@@ -290,9 +265,22 @@ from_row!(Column {
     generated,
     bytewise,
     deterministic,
-    checked
+    checks
 });
-from_row!(Index { relation, name, unique, primary, partial, valid, constraint, columns, leaky });
+from_row!(Index {
+    relation,
+    name,
+    unique,
+    primary,
+    partial,
+    valid,
+    constraint,
+    exclusion,
+    equal,
+    inherited,
+    columns,
+    leaky
+});
 from_row!(ForeignKey {
     relation,
     name,
@@ -303,19 +291,39 @@ from_row!(ForeignKey {
     on_update,
     overwrites,
     deferred,
-    validated
+    validated,
+    enforced,
+    index
 });
-from_row!(Policy { relation, name, permissive, all, applies, roles, using, check });
-
-impl Server {
-    pub(super) async fn read(connection: &mut PgConnection) -> Result<Option<Self>> {
-        Ok(rows(connection, SERVER).await?.into_iter().next())
-    }
-}
+from_row!(Policy { relation, name, permissive, all, reads, applies, roles, using, check });
 
 impl Catalog {
-    pub(super) async fn read(connection: &mut PgConnection, server: Server) -> Result<Self> {
+    pub(super) async fn read(
+        connection: &mut PgConnection,
+        server: Server,
+        path: SearchPath,
+        across: &str,
+    ) -> Result<Self> {
+        let role = Role::read(connection, &server.role)
+            .await?
+            .ok_or_else(|| Error::internal("the server does not know its own role"))?;
         let mut relations: Vec<Relation> = rows(connection, RELATIONS).await?;
+        for access in Access::all(connection, &role.name).await? {
+            if let Some(relation) = find(&mut relations, access.relation) {
+                relation.access = access;
+            }
+        }
+        let across = match across == role.name {
+            true => None,
+            false => Role::read(connection, across).await?,
+        };
+        if let Some(across) = &across {
+            for access in Access::all(connection, &across.name).await? {
+                if let Some(relation) = find(&mut relations, access.relation) {
+                    relation.across = access;
+                }
+            }
+        }
         for column in rows::<Column>(connection, COLUMNS).await? {
             if let Some(relation) = find(&mut relations, column.relation) {
                 relation.columns.push(column);
@@ -346,15 +354,13 @@ impl Catalog {
                 relation.reads.push(read);
             }
         }
-        let open = rows::<(String,)>(connection, OPEN_SCHEMAS).await?;
-        let exempt = rows::<(String,)>(connection, EXEMPT_ROLES).await?;
         Ok(Self {
-            memberships: rows(connection, MEMBERSHIPS).await?,
-            exempt_roles: exempt.into_iter().map(|(name,)| name).collect(),
-            open_schemas: open.into_iter().map(|(name,)| name).collect(),
             definer_functions: rows(connection, DEFINER_FUNCTIONS).await?,
             read_functions: ReadFunction::all(connection).await?,
             relations,
+            role,
+            across,
+            path,
             server,
         })
     }
@@ -368,14 +374,47 @@ impl Catalog {
         self.by_oid(reference.target)
     }
 
-    /// The table of which this one is a partition or an heir.
-    pub(super) fn parent(&self, relation: &Relation) -> Option<&Relation> {
-        relation.parent.and_then(|oid| self.by_oid(oid))
+    /// The tables of which this one is a partition or an heir.
+    pub(super) fn parents<'c>(
+        &'c self,
+        relation: &'c Relation,
+    ) -> impl Iterator<Item = &'c Relation> {
+        relation.parents.iter().filter_map(|oid| self.by_oid(*oid))
+    }
+
+    /// The partitions and heirs of this table, and theirs.
+    pub(super) fn parts(&self, relation: &Relation) -> Vec<&Relation> {
+        let mut found = vec![relation.oid];
+        // A part is seen at the latest one round after its last parent.
+        loop {
+            let new = self.relations.iter().filter(|part| {
+                !found.contains(&part.oid) && part.parents.iter().any(|oid| found.contains(oid))
+            });
+            let new: Vec<i64> = new.map(|part| part.oid).collect();
+            if new.is_empty() {
+                break;
+            }
+            found.extend(new);
+        }
+        found.iter().skip(1).filter_map(|oid| self.by_oid(*oid)).collect()
+    }
+
+    /// The foreign keys that rely on a unique index of this relation, and where they are.
+    pub(super) fn relying<'c>(
+        &'c self,
+        relation: &'c Relation,
+        index: &'c Index,
+    ) -> impl Iterator<Item = (&'c Relation, &'c ForeignKey)> {
+        let all = self
+            .relations
+            .iter()
+            .flat_map(|other| other.references.iter().map(move |reference| (other, reference)));
+        all.filter(|(_, key)| key.target == relation.oid && key.index == index.name)
     }
 
     pub(super) fn children<'c>(&'c self, of: &Relation) -> impl Iterator<Item = &'c Relation> {
-        let parent = Some(of.oid);
-        self.relations.iter().filter(move |relation| relation.parent == parent)
+        let parent = of.oid;
+        self.relations.iter().filter(move |relation| relation.parents.contains(&parent))
     }
 
     /// The tables that a view reads, itself or through other views.
@@ -410,7 +449,7 @@ impl Relation {
     }
 
     pub(super) fn may(&self, privilege: &str) -> bool {
-        self.privileges.iter().any(|held| held == privilege)
+        self.access.privileges.iter().any(|held| held == privilege)
     }
 
     pub(super) fn is(&self, other: &Self) -> bool {
@@ -428,6 +467,14 @@ impl Relation {
     }
 }
 
+impl Index {
+    /// Whether rows of two organizations can stand in each other's way.
+    pub(super) fn crosses(&self, tenant: &str) -> bool {
+        let compared = if self.exclusion { &self.equal } else { &self.columns };
+        (self.unique || self.exclusion) && !compared.iter().any(|column| column == tenant)
+    }
+}
+
 fn find(relations: &mut [Relation], oid: i64) -> Option<&mut Relation> {
     relations.iter_mut().find(|relation| relation.oid == oid)
 }
@@ -441,6 +488,23 @@ where
     R: for<'r> FromRow<'r, PgRow> + Send + Unpin,
 {
     sqlx::query_as::<Postgres, R>(sql)
+        .persistent(false)
+        .fetch_all(connection)
+        .await
+        .map_err(|error| postgres::reduce(&error).into_error(None))
+}
+
+/// What `sql` says about a role.
+pub(super) async fn rows_of<R>(
+    connection: &mut PgConnection,
+    sql: &'static str,
+    role: &str,
+) -> Result<Vec<R>>
+where
+    R: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+{
+    sqlx::query_as::<Postgres, R>(sql)
+        .bind(role)
         .persistent(false)
         .fetch_all(connection)
         .await

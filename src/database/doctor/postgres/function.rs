@@ -108,5 +108,8 @@ pub(super) fn examine(doctor: &mut Doctor<'_>) -> Option<String> {
 /// Who owns the declared tables, as they should be: not the connected role.
 fn owners<'c>(doctor: &Doctor<'_>, catalog: &'c Catalog) -> Vec<&'c str> {
     let declared = doctor.schema.tables().filter_map(|table| catalog.relation(table.name()));
-    declared.filter(|relation| !relation.owned).map(|relation| relation.owner.as_str()).collect()
+    declared
+        .filter(|relation| !relation.access.owned)
+        .map(|relation| relation.owner.as_str())
+        .collect()
 }

@@ -5,6 +5,7 @@ mod function;
 mod objects;
 mod partitions;
 mod policy;
+mod rights;
 mod role;
 mod rows;
 mod shape;
@@ -13,7 +14,8 @@ mod wall;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 
-use self::catalog::{Catalog, Relation, Server};
+use self::catalog::{Catalog, Relation, quoted};
+use self::rights::{SearchPath, Server};
 use super::report::{Acceptance, Finding, Report};
 use super::rules::{self, Rule};
 use super::{Examination, parents_first};
@@ -32,6 +34,7 @@ pub(crate) async fn examine(
     schema: &Schema,
     accepted: &[Acceptance],
 ) -> Result<Examination> {
+    let path = SearchPath::read(connection).await?;
     let server = Server::read(connection)
         .await?
         .ok_or_else(|| Error::internal("the server does not know its own role"))?;
@@ -44,7 +47,8 @@ pub(crate) async fn examine(
         let report = report(findings, accepted, false);
         return Ok(Examination { report, absent, read: None });
     }
-    let catalog = Catalog::read(connection, server).await?;
+    let other = schema.roles().cross_tenant_name();
+    let catalog = Catalog::read(connection, server, path, other).await?;
     let mut examination = Doctor { schema, catalog: &catalog, findings };
     role::examine(&mut examination);
     let mut absent = Vec::new();
@@ -63,6 +67,13 @@ pub(crate) async fn examine(
                 wall::examine(&mut table);
                 shape::examine(&mut table);
                 partitions::examine(&mut table);
+                for part in catalog.parts(relation) {
+                    if definition.tenant_column().is_some() && examination.declared(part).is_none()
+                    {
+                        let doctor = &mut examination;
+                        shape::examine_part(&mut Table { definition, relation: part, doctor });
+                    }
+                }
             }
         }
     }
@@ -87,7 +98,17 @@ pub(crate) async fn examine(
             }
         }
     }
-    Ok(Examination { report: report(examination.findings, accepted, deep), absent, read })
+    let mut findings = examination.findings;
+    if let Some(set_up) = look_up(&catalog.path) {
+        findings = findings.into_iter().map(|found| found.in_one_transaction(&set_up)).collect();
+    }
+    Ok(Examination { report: report(findings, accepted, deep), absent, read })
+}
+
+/// Whoever runs a remedy is to reach what the application's role reaches.
+fn look_up(path: &SearchPath) -> Option<String> {
+    let schemas: Vec<String> = path.schemas().map(quoted).collect();
+    (!schemas.is_empty()).then(|| format!("SET LOCAL search_path TO {}", schemas.join(", ")))
 }
 
 fn report(findings: Vec<Finding>, accepted: &[Acceptance], deep: bool) -> Report {
@@ -112,9 +133,36 @@ impl Doctor<'_> {
         self.findings.push(Finding::new(rule, object).with_advice(advice).with_remedy(remedy));
     }
 
+    /// The same for a remedy that is not for the owner of the tables.
+    fn find_for_superuser(
+        &mut self,
+        rule: &'static Rule,
+        object: impl Into<String>,
+        advice: impl Into<String>,
+        remedy: Vec<String>,
+    ) {
+        let finding = Finding::new(rule, object).with_advice(advice).with_caution(SUPERUSER);
+        self.findings.push(finding.with_remedy(remedy));
+    }
+
     /// Whether privileges and policies bind the connected role at all.
     fn is_bound(&self) -> bool {
-        !self.catalog.server.superuser
+        !self.catalog.role.superuser
+    }
+
+    /// Takes every privilege on a relation of ours from the roles, and from those of which they have
+    /// some.
+    fn revoke_all(&self, relation: &Relation) -> String {
+        let roles = self.schema.roles();
+        let ours = [roles.application_name(), roles.cross_tenant_name()];
+        let others = relation.access.grantees.iter().chain(&relation.across.grantees);
+        revoke(relation, ours.into_iter().chain(others.map(String::as_str)))
+    }
+
+    /// Takes what the connected role may do with a relation.
+    fn revoke_ours(&self, relation: &Relation) -> String {
+        let others = relation.access.grantees.iter().map(String::as_str);
+        revoke(relation, [self.catalog.role.name.as_str()].into_iter().chain(others))
     }
 
     /// The declaration of a relation, where the bare name reaches it.
@@ -124,8 +172,21 @@ impl Doctor<'_> {
 
     /// Whether a relation, or the table that it is a part of, belongs to organizations.
     fn is_tenant(&self, relation: &Relation) -> bool {
-        let declared = self.declared(relation).is_some_and(|table| table.tenant_column().is_some());
-        declared || self.catalog.parent(relation).is_some_and(|parent| self.is_tenant(parent))
+        self.tenant_of(relation).is_some()
+    }
+
+    /// The tenant column of a relation, its own or that of the table that it is a part of.
+    fn tenant_of(&self, relation: &Relation) -> Option<&'static str> {
+        match self.declared(relation).and_then(TableDefinition::tenant_column) {
+            Some(tenant) => Some(tenant),
+            None => self.catalog.parents(relation).find_map(|parent| self.tenant_of(parent)),
+        }
+    }
+
+    /// Whether rows of organizations are read through a relation: its own, or those of its parts.
+    fn shows_tenants(&self, relation: &Relation) -> bool {
+        self.is_tenant(relation)
+            || self.catalog.parts(relation).into_iter().any(|part| self.is_tenant(part))
     }
 
     /// Whether a column is named like the tenant column of a declared table.
@@ -134,7 +195,19 @@ impl Doctor<'_> {
     }
 }
 
-/// A declared table on the examination couch.
+fn revoke<'r>(relation: &Relation, roles: impl Iterator<Item = &'r str>) -> String {
+    let mut from = vec!["PUBLIC".to_owned()];
+    for role in roles.map(quoted) {
+        if !from.contains(&role) {
+            from.push(role);
+        }
+    }
+    format!("REVOKE ALL ON TABLE {} FROM {}", relation.sql(), from.join(", "))
+}
+
+const SUPERUSER: &str = "run the remedy as a superuser";
+
+/// A declared table on the examination couch, or a part of one.
 struct Table<'a, 'd> {
     definition: &'static TableDefinition,
     relation: &'a Relation,
@@ -163,6 +236,6 @@ impl Table<'_, '_> {
 
     /// `table/index`
     fn under(&self, part: &str) -> String {
-        format!("{}/{part}", self.name())
+        format!("{}/{part}", self.relation.object())
     }
 }

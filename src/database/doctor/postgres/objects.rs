@@ -3,7 +3,6 @@
 use super::catalog::{Relation, quoted};
 use super::{Doctor, rules};
 use crate::database::doctor::report::{Finding, Severity};
-use crate::table::postgres::{force_row_security, revoke_all};
 
 pub(super) fn examine(doctor: &mut Doctor<'_>) {
     let catalog = doctor.catalog;
@@ -11,17 +10,16 @@ pub(super) fn examine(doctor: &mut Doctor<'_>) {
         match relation.kind.as_str() {
             "v" | "m" => view(doctor, relation),
             "f" => foreign_table(doctor, relation),
-            _ if catalog.parent(relation).is_some_and(|parent| doctor.is_tenant(parent)) => {
-                partition(doctor, relation);
-            }
-            _ if doctor.declared(relation).is_none() => {
+            _ if doctor.declared(relation).is_some() => {}
+            _ if doctor.is_tenant(relation) => partition(doctor, relation),
+            _ => {
                 shadowed(doctor, relation);
                 outside_references(doctor, relation);
                 undeclared(doctor, relation);
             }
-            _ => {}
         }
         if doctor.is_tenant(relation) {
+            ancestors(doctor, relation);
             for rule in &relation.rules {
                 doctor.find(
                     &rules::PG_RULE,
@@ -40,53 +38,88 @@ pub(super) fn examine(doctor: &mut Doctor<'_>) {
             &rules::PG_DEFINER_FUNCTION,
             function.as_str(),
             format!("it runs as `{owner}`: let it run as its caller, or read it and accept it"),
-            vec![format!("ALTER FUNCTION {function} SECURITY INVOKER")],
+            vec![format!("ALTER ROUTINE {function} SECURITY INVOKER")],
         );
     }
 }
 
 fn reachable(doctor: &Doctor<'_>, relation: &Relation) -> bool {
-    doctor.is_bound() && !relation.privileges.is_empty()
-}
-
-fn revoke(doctor: &Doctor<'_>, relation: &Relation) -> String {
-    format!("REVOKE ALL ON {} FROM PUBLIC, {}", relation.sql(), quoted(&doctor.catalog.server.role))
+    doctor.is_bound() && !relation.access.privileges.is_empty()
 }
 
 fn view(doctor: &mut Doctor<'_>, view: &Relation) {
-    let shows = doctor.catalog.read_by(view).into_iter().any(|read| doctor.is_tenant(read));
-    if !shows || !reachable(doctor, view) {
+    if !reachable(doctor, view) || view.invoker {
         return;
     }
-    if view.kind == "m" {
-        let advice = "take the role's privileges on it, or drop it";
-        let remedy = vec![revoke(doctor, view)];
-        doctor.find(&rules::PG_MATERIALIZED_VIEW, view.object(), advice, remedy);
-    } else if !view.invoker {
-        let advice = format!("it runs as `{}`", view.owner);
-        let remedy = vec![format!("ALTER VIEW {} SET (security_invoker = true)", view.sql())];
-        doctor.find(&rules::PG_VIEW, view.object(), advice, remedy);
+    let read = doctor.catalog.read_by(view);
+    // What its owner sees and the role does not.
+    let is_hidden =
+        |table: &&Relation| table.kind != "v" && (!table.may("SELECT") || table.row_security);
+    let names_a_tenant =
+        |table: &Relation| table.columns.iter().any(|column| doctor.names_a_tenant(&column.name));
+    let hidden: Vec<&Relation> = read.iter().copied().filter(is_hidden).collect();
+    let severity = if read.iter().any(|table| doctor.shows_tenants(table))
+        || hidden.iter().any(|table| names_a_tenant(table))
+    {
+        Severity::Fatal
+    } else if hidden.is_empty() {
+        return;
+    } else {
+        Severity::Warning
+    };
+    let (rule, advice, remedy) = if view.kind == "m" {
+        let advice = "take the role's privileges on it, or drop it".to_owned();
+        (&rules::PG_MATERIALIZED_VIEW, advice, doctor.revoke_ours(view))
+    } else {
+        let remedy = format!("ALTER VIEW {} SET (security_invoker = true)", view.sql());
+        (&rules::PG_VIEW, format!("it runs as `{}`", view.owner), remedy)
+    };
+    let finding = Finding::new(rule, view.object()).with_severity(severity);
+    doctor.findings.push(finding.with_advice(advice).with_remedy(vec![remedy]));
+}
+
+/// Tables of which a table of organizations is a part, and which are none themselves.
+fn ancestors(doctor: &mut Doctor<'_>, relation: &Relation) {
+    for parent in doctor.catalog.parents(relation) {
+        if doctor.is_tenant(parent) {
+            continue;
+        }
+        let (child, parent_sql) = (relation.sql(), parent.sql());
+        let remedy = match parent.kind.as_str() {
+            "p" => format!("ALTER TABLE {parent_sql} DETACH PARTITION {child}"),
+            _ => format!("ALTER TABLE {child} NO INHERIT {parent_sql}"),
+        };
+        let advice = format!("it is a part of `{}`, which is not declared", parent.object());
+        let object = format!("{}/{}", relation.object(), parent.object());
+        doctor.find(&rules::PG_ANCESTOR, object, advice, vec![remedy]);
     }
 }
 
 fn foreign_table(doctor: &mut Doctor<'_>, relation: &Relation) {
     if reachable(doctor, relation) {
         let advice = "take the role's privileges on it, or read it and accept it";
-        let remedy = vec![revoke(doctor, relation)];
+        let remedy = vec![doctor.revoke_ours(relation)];
         doctor.find(&rules::PG_FOREIGN_TABLE, relation.object(), advice, remedy);
     }
 }
 
 fn partition(doctor: &mut Doctor<'_>, relation: &Relation) {
-    let roles = doctor.schema.roles();
-    if reachable(doctor, relation) {
+    if doctor.is_bound() && relation.access.owned {
+        let owner = quoted(doctor.schema.roles().owner_name());
+        let remedy = vec![format!("ALTER TABLE {} OWNER TO {owner}", relation.sql())];
+        let advice = format!("the partition belongs to `{}`", relation.owner);
+        doctor.find_for_superuser(&rules::PG_ROLE_OWNS, relation.object(), advice, remedy);
+    } else if reachable(doctor, relation) {
         let advice = "the role may name the partition itself";
-        let remedy = vec![revoke_all(&relation.name, roles)];
+        let remedy = vec![doctor.revoke_all(relation)];
         doctor.find(&rules::PG_PARTITION_REACHABLE, relation.object(), advice, remedy);
     }
     if !relation.row_security || !relation.forced {
         let advice = "row-level security of the partition itself is off or not forced";
-        let remedy = vec![force_row_security(&relation.name)];
+        let remedy = vec![format!(
+            "ALTER TABLE {} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
+            relation.sql()
+        )];
         doctor.find(&rules::PG_PARTITION_UNWALLED, relation.object(), advice, remedy);
     }
 }
@@ -141,8 +174,7 @@ fn outside_references(doctor: &mut Doctor<'_>, relation: &Relation) {
 }
 
 fn undeclared(doctor: &mut Doctor<'_>, relation: &Relation) {
-    let is_part = doctor.catalog.parent(relation).is_some();
-    if is_part || !reachable(doctor, relation) {
+    if !reachable(doctor, relation) {
         return;
     }
     let carries = relation.columns.iter().any(|column| doctor.names_a_tenant(&column.name));
@@ -151,6 +183,6 @@ fn undeclared(doctor: &mut Doctor<'_>, relation: &Relation) {
     } else {
         "declare it, take the role's privileges on it, or accept it"
     };
-    let remedy = vec![revoke(doctor, relation)];
+    let remedy = vec![doctor.revoke_ours(relation)];
     doctor.find(&rules::PG_UNDECLARED_TABLE, relation.object(), advice, remedy);
 }

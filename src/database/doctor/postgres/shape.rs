@@ -1,8 +1,9 @@
 //! Key, columns, unique sets, indexes and references of a declared table.
 
-use super::catalog::{Column, ForeignKey, Index, quoted};
+use super::catalog::{Catalog, Column, ForeignKey, Index, Relation, quoted};
 use super::{Table, rules};
 use crate::database::doctor::report::{Finding, Severity};
+use crate::id::OrganizationKind;
 use crate::table::postgres::{
     add_reference, check_name, column_line, column_type, create_index, create_lookup, create_wall,
     indexes, organization_check, organization_type,
@@ -67,31 +68,42 @@ fn tenant_column(table: &mut Table<'_, '_>, tenant: &'static str) {
     };
     let retype = retype();
     if column.declared != declared {
-        let advice = format!(
-            "the tenant column is `{}`, the schema needs `{declared}`; run the remedy in one transaction",
-            column.declared
-        );
+        let advice =
+            format!("the tenant column is `{}`, the schema needs `{declared}`", column.declared);
         table.find(&rules::PG_TENANT_TYPE, object.as_str(), advice, retype);
     } else if !column.deterministic || !column.bytewise {
         let severity = if column.deterministic { Severity::Warning } else { Severity::Fatal };
         let finding = Finding::new(&rules::PG_TENANT_COLLATION, object.as_str())
             .with_severity(severity)
-            .with_advice(
-                "the tenant column does not compare bytewise; run the remedy in one transaction",
-            )
+            .with_advice("the tenant column does not compare bytewise")
             .with_remedy(retype);
         table.doctor.findings.push(finding);
     }
-    if !column.checked {
+    if !column.checks.iter().any(|check| is_organization_check(check, tenant, kind)) {
         let constraint = check_name(table.definition, tenant);
         let check = organization_check(tenant, kind);
         let remedy = vec![
             format!("ALTER TABLE {name} DROP CONSTRAINT IF EXISTS {}", quoted(&constraint)),
             format!("ALTER TABLE {name} ADD CONSTRAINT {} CHECK ({check})", quoted(&constraint)),
         ];
-        let advice = "no CHECK looks at the tenant column";
+        let advice = "no CHECK keeps out what is no organization, in the words that the remedy has";
         table.find(&rules::PG_TENANT_UNCHECKED, object, advice, remedy);
     }
+}
+
+/// Whether the server writes `check` for what the declaration demands.
+fn is_organization_check(check: &str, tenant: &str, kind: OrganizationKind) -> bool {
+    let words = |text: &str| text.replace(['(', ')', '"', ' '], "");
+    let column = quoted(tenant);
+    let wanted = match kind {
+        // The server takes BETWEEN apart.
+        OrganizationKind::Text => {
+            format!("octet_length({column}) >= 1 AND octet_length({column}) <= 64")
+        }
+        OrganizationKind::Uuid => format!("{}::uuid", organization_check(tenant, kind)),
+        OrganizationKind::Integer => organization_check(tenant, kind),
+    };
+    words(check) == words(&wanted)
 }
 
 fn global_columns(table: &mut Table<'_, '_>) {
@@ -218,24 +230,17 @@ fn key(table: &mut Table<'_, '_>) {
     let list: Vec<String> = declared.iter().map(|column| quoted(column)).collect();
     let names = table.doctor.schema.names();
     let constraint = names.key(definition);
-    let mut remedy: Vec<String> = relation
-        .primary()
-        .map(|primary| {
-            format!(
-                "ALTER TABLE {} DROP CONSTRAINT {} CASCADE",
-                quoted(name),
-                quoted(&primary.name)
-            )
-        })
-        .into_iter()
-        .collect();
+    let mut remedy = match relation.primary() {
+        Some(primary) => drop_index(table, primary),
+        None => Vec::new(),
+    };
     remedy.push(format!(
         "ALTER TABLE {} ADD CONSTRAINT {} PRIMARY KEY ({})",
         quoted(name),
         quoted(&constraint),
         list.join(", ")
     ));
-    // CASCADE took the references to the old key along.
+    // The references to the old key went with it.
     for other in table.doctor.schema.tables() {
         for (at, reference) in other.references().iter().enumerate() {
             if reference.target().name() == name && relation.primary().is_some() {
@@ -250,30 +255,58 @@ fn key(table: &mut Table<'_, '_>) {
             declared.join(", ")
         )
     };
-    match (relation.primary(), definition.tenant_column()) {
-        (None, _) => {
-            table.find(&rules::PG_KEY_ABSENT, name, "the table has no primary key", remedy);
-        }
+    let (rule, advice) = match (relation.primary(), definition.tenant_column()) {
+        (None, _) => (&rules::PG_KEY_ABSENT, "the table has no primary key".to_owned()),
         (Some(primary), Some(tenant)) if !begins_with(primary, tenant) => {
-            table.find(&rules::PG_KEY_NOT_PER_ORGANIZATION, name, says(primary), remedy);
+            (&rules::PG_KEY_NOT_PER_ORGANIZATION, says(primary))
         }
         (Some(primary), _) if !same_set(&primary.columns, &declared) => {
-            table.find(&rules::PG_KEY_DIFFERS, name, says(primary), remedy);
+            (&rules::PG_KEY_DIFFERS, says(primary))
         }
-        _ => {}
-    }
+        _ => return,
+    };
+    let caution = relation.primary().map(|primary| lost_with(table, primary));
+    let finding = Finding::new(rule, name).with_advice(advice).with_remedy(remedy);
+    table.doctor.findings.push(finding.with_caution(caution.unwrap_or_default()));
 }
 
-fn drop_index(table: &Table<'_, '_>, index: &Index) -> String {
-    if index.constraint {
-        format!(
-            "ALTER TABLE {} DROP CONSTRAINT {} CASCADE",
-            quoted(table.name()),
-            quoted(&index.name)
-        )
-    } else {
-        format!("DROP INDEX {}.{}", quoted(&table.relation.namespace), quoted(&index.name))
+/// What to know before the primary key goes.
+fn lost_with(table: &Table<'_, '_>, primary: &Index) -> String {
+    let catalog = table.doctor.catalog;
+    let undeclared: Vec<String> = catalog
+        .relying(table.relation, primary)
+        .filter(|(relation, found)| {
+            let declared = table.doctor.declared(relation);
+            declared.and_then(|declared| declared_at(catalog, declared, found)).is_none()
+        })
+        .map(|(relation, found)| format!("`{}/{}`", relation.object(), found.name))
+        .collect();
+    let mut caution =
+        format!("{SEES_ALL}; a view that needs the old key stops the remedy: drop it first");
+    if !undeclared.is_empty() {
+        let names = undeclared.join(", ");
+        caution.push_str(&format!("; foreign keys that no declaration names go: {names}"));
     }
+    caution
+}
+
+/// Without CASCADE, which would take along what nobody named: foreign keys that rely on the index
+/// are named, and what else does stops the statement.
+fn drop_index(table: &Table<'_, '_>, index: &Index) -> Vec<String> {
+    let relation = table.relation;
+    let relying = table.doctor.catalog.relying(relation, index);
+    let mut statements: Vec<String> =
+        relying.map(|(other, found)| drop_constraint(other, &found.name)).collect();
+    statements.push(if index.constraint {
+        drop_constraint(relation, &index.name)
+    } else {
+        format!("DROP INDEX {}.{}", quoted(&relation.namespace), quoted(&index.name))
+    });
+    statements
+}
+
+fn drop_constraint(relation: &Relation, name: &str) -> String {
+    format!("ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}", relation.sql(), quoted(name))
 }
 
 fn uniques(table: &mut Table<'_, '_>) {
@@ -295,29 +328,8 @@ fn uniques(table: &mut Table<'_, '_>) {
             list.join(", ")
         )
     };
-    for index in relation.indexes.iter().filter(|index| index.unique && !index.primary) {
-        let object = table.under(&index.name);
-        let drop = drop_index(table, index);
-        match definition.tenant_column() {
-            Some(tenant) if !index.columns.iter().any(|column| column == tenant) => {
-                let mut remedy = vec![drop];
-                let columns: Vec<&str> = std::iter::once(tenant)
-                    .chain(index.columns.iter().map(String::as_str))
-                    .collect();
-                if !index.partial && !index.columns.iter().any(String::is_empty) {
-                    remedy.push(add(&columns));
-                }
-                let advice =
-                    format!("({}) is unique over all organizations", index.columns.join(", "));
-                table.find(&rules::PG_UNIQUE_NOT_PER_ORGANIZATION, object, advice, remedy);
-            }
-            _ if !wanted.iter().any(|columns| same_set(&index.columns, columns)) => {
-                let advice =
-                    format!("({}) is unique and no declaration says so", index.columns.join(", "));
-                table.find(&rules::UNIQUE_UNDECLARED, object, advice, vec![drop]);
-            }
-            _ => {}
-        }
+    for index in relation.indexes.iter().filter(|index| !index.primary) {
+        collisions(table, index, &wanted, &add);
     }
     for columns in wanted {
         let exists = relation.indexes.iter().any(|index| {
@@ -328,6 +340,72 @@ fn uniques(table: &mut Table<'_, '_>) {
             let advice =
                 format!("({}) is not unique: tell doubled rows apart first", columns.join(", "));
             table.find(&rules::UNIQUE_ABSENT, object, advice, vec![add(&columns)]);
+        }
+    }
+}
+
+/// An index, of a table or a part of it, through which one row keeps out another.
+fn collisions(
+    table: &mut Table<'_, '_>,
+    index: &Index,
+    wanted: &[Vec<&str>],
+    add: &dyn Fn(&[&str]) -> String,
+) {
+    if !index.unique && !index.exclusion {
+        return;
+    }
+    let object = table.under(&index.name);
+    let mut remedy = drop_index(table, index);
+    let over = index.columns.join(", ");
+    match table.definition.tenant_column() {
+        Some(tenant) if index.crosses(tenant) => {
+            let is_plain =
+                !index.exclusion && !index.partial && !index.columns.iter().any(String::is_empty);
+            let advice = if index.exclusion {
+                format!(
+                    "({over}) exclude each other over all organizations: `{tenant} WITH =` in front keeps them apart"
+                )
+            } else {
+                format!("({over}) is unique over all organizations")
+            };
+            if is_plain {
+                let columns: Vec<&str> = std::iter::once(tenant)
+                    .chain(index.columns.iter().map(String::as_str))
+                    .collect();
+                remedy.push(add(&columns));
+            }
+            table.find(&rules::PG_UNIQUE_NOT_PER_ORGANIZATION, object, advice, remedy);
+        }
+        _ if index.exclusion || !wanted.iter().any(|columns| same_set(&index.columns, columns)) => {
+            let advice = format!("({over}) is unique and no declaration says so");
+            table.find(&rules::UNIQUE_UNDECLARED, object, advice, remedy);
+        }
+        _ => {}
+    }
+}
+
+/// What a partition, or an heir, has of its own.
+pub(super) fn examine_part(table: &mut Table<'_, '_>) {
+    let (definition, part) = (table.definition, table.relation);
+    let catalog = table.doctor.catalog;
+    let key: Vec<u16> = definition.key_positions().collect();
+    let wanted: Vec<Vec<&str>> = definition
+        .uniques()
+        .iter()
+        .copied()
+        .chain([key.as_slice()])
+        .map(|columns| with_tenant(definition, columns))
+        .collect();
+    let add = |columns: &[&str]| {
+        let columns: Vec<String> = columns.iter().map(|column| quoted(column)).collect();
+        format!("CREATE UNIQUE INDEX ON {} ({})", part.sql(), columns.join(", "))
+    };
+    for index in part.indexes.iter().filter(|index| !index.inherited) {
+        collisions(table, index, &wanted, &add);
+    }
+    for found in &part.references {
+        if declared_at(catalog, definition, found).is_none() {
+            undeclared_reference(table, found);
         }
     }
 }
@@ -363,11 +441,14 @@ fn plain_indexes(table: &mut Table<'_, '_>) {
     }
     let Some(tenant) = definition.tenant_column() else { return };
     for index in &relation.indexes {
+        if index.crosses(tenant) {
+            continue;
+        }
         let is_declared = lookups.iter().any(|wanted| index.columns == *wanted);
         if !index.unique && !is_declared && !begins_with(index, tenant) && index.leaky.is_empty() {
             let object = table.under(&index.name);
             let advice = "make it anew with the tenant column in front";
-            let remedy = vec![drop_index(table, index)];
+            let remedy = drop_index(table, index);
             table.find(&rules::PG_INDEX_NOT_PER_ORGANIZATION, object, advice, remedy);
         }
         if !index.leaky.is_empty() {
@@ -375,7 +456,7 @@ fn plain_indexes(table: &mut Table<'_, '_>) {
                 "not leakproof: {}; the chapter on PostgreSQL says what to do about it",
                 index.leaky.iter().take(3).cloned().collect::<Vec<_>>().join(", ")
             );
-            let remedy = if index.unique { Vec::new() } else { vec![drop_index(table, index)] };
+            let remedy = if index.unique { Vec::new() } else { drop_index(table, index) };
             table.find(&rules::PG_INDEX_NOT_LEAKPROOF, table.under(&index.name), advice, remedy);
         }
     }
@@ -401,13 +482,7 @@ fn references(table: &mut Table<'_, '_>) {
     let (catalog, names) = (table.doctor.catalog, table.doctor.schema.names());
     let mut met = vec![false; definition.references().len()];
     for found in &relation.references {
-        let target = catalog.target(found);
-        let declared = definition.references().iter().position(|reference| {
-            let columns = with_tenant_of(definition, reference.target(), reference.columns());
-            target.is_some_and(|target| target.visible && target.name == reference.target().name())
-                && same_set(&found.ours, &columns)
-        });
-        match declared {
+        match declared_at(catalog, definition, found) {
             Some(at) => {
                 if let Some(met) = met.get_mut(at) {
                     *met = true;
@@ -429,16 +504,25 @@ fn references(table: &mut Table<'_, '_>) {
     }
 }
 
-fn with_tenant_of(
+/// The declared reference that a foreign key is: the same pairs of columns, in any order.
+fn declared_at(
+    catalog: &Catalog,
     definition: &'static TableDefinition,
-    target: &'static TableDefinition,
-    columns: &[u16],
-) -> Vec<&'static str> {
-    let all = with_tenant(definition, columns);
-    match (definition.tenant_column(), target.tenant_column()) {
-        (Some(_), None) => all.into_iter().skip(1).collect(),
-        _ => all,
-    }
+    found: &ForeignKey,
+) -> Option<usize> {
+    let target = catalog.target(found).filter(|target| target.visible)?;
+    definition.references().iter().position(|reference| {
+        let declared = reference.target();
+        let ours = reference.columns().iter().filter_map(|at| definition.column(*at));
+        let theirs = declared.key_positions().filter_map(|at| declared.column(at));
+        let columns = ours.map(ColumnDefinition::name).zip(theirs.map(ColumnDefinition::name));
+        let tenants = definition.tenant_column().zip(declared.tenant_column());
+        let wanted: Vec<(&str, &str)> = tenants.into_iter().chain(columns).collect();
+        let has = |(ours, theirs): &(&str, &str)| {
+            found.ours.iter().zip(&found.theirs).any(|(a, b)| a == ours && b == theirs)
+        };
+        target.name == declared.name() && found.ours.len() == wanted.len() && wanted.iter().all(has)
+    })
 }
 
 fn overwrites_tenant(table: &Table<'_, '_>, found: &ForeignKey) -> bool {
@@ -453,7 +537,7 @@ fn declared_reference(table: &mut Table<'_, '_>, at: usize, found: &ForeignKey) 
     let definition = table.definition;
     let Some(reference) = definition.references().get(at) else { return };
     let object = table.under(&found.name);
-    let mut remedy = vec![drop_reference(table, found)];
+    let mut remedy = vec![drop_constraint(table.relation, &found.name)];
     remedy.extend(renew_reference(definition, at, &table.doctor.schema.names()));
     let acts = match reference.on_delete() {
         OnDelete::Cascade => found.on_delete == "c",
@@ -482,26 +566,30 @@ fn declared_reference(table: &mut Table<'_, '_>, at: usize, found: &ForeignKey) 
     if !found.validated {
         find(&rules::PG_REFERENCE_UNVALIDATED, "the foreign key is NOT VALID");
     }
+    if !found.enforced {
+        let advice = "a trigger that enforces the foreign key is disabled: correct the rows that refer to nothing first";
+        find(&rules::PG_REFERENCE_UNENFORCED, advice);
+    }
 }
 
 fn undeclared_reference(table: &mut Table<'_, '_>, found: &ForeignKey) {
     let definition = table.definition;
     let target = table.doctor.catalog.target(found);
-    let target_tenant = target
-        .and_then(|target| table.doctor.declared(target))
-        .and_then(TableDefinition::tenant_column);
+    let target_tenant = target.and_then(|target| table.doctor.tenant_of(target));
     let pairs_tenants = found.ours.iter().zip(&found.theirs).any(|(ours, theirs)| {
         definition.tenant_column() == Some(ours) && target_tenant == Some(theirs)
     });
     let object = table.under(&found.name);
-    let drop = drop_reference(table, found);
+    let drop = drop_constraint(table.relation, &found.name);
     if overwrites_tenant(table, found) {
         let advice = "the action overwrites the tenant column";
         table.find(&rules::PG_REFERENCE_NULLS_TENANT, object, advice, vec![drop]);
     } else if target_tenant.is_some() && !pairs_tenants {
         let mut remedy = vec![drop];
+        // The remedy of a part leaves the reference of its table as it is.
+        let is_part = table.doctor.declared(table.relation).is_none();
         let at = definition.references().iter().position(|reference| {
-            target.is_some_and(|target| target.name == reference.target().name())
+            !is_part && target.is_some_and(|target| target.name == reference.target().name())
         });
         let names = table.doctor.schema.names();
         remedy.extend(at.into_iter().flat_map(|at| renew_reference(definition, at, &names)));
@@ -514,12 +602,4 @@ fn undeclared_reference(table: &mut Table<'_, '_>, found: &ForeignKey) {
         let advice = "declare the reference, or drop the foreign key";
         table.find(&rules::REFERENCE_UNDECLARED, object, advice, vec![drop]);
     }
-}
-
-fn drop_reference(table: &Table<'_, '_>, found: &ForeignKey) -> String {
-    format!(
-        "ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}",
-        quoted(table.name()),
-        quoted(&found.name)
-    )
 }

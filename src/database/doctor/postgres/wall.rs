@@ -2,8 +2,10 @@
 
 use super::catalog::{Policy, quoted};
 use super::policy::{Verdict, judge};
+use super::rights::Access;
 use super::{Table, rules};
 use crate::database::doctor::rules::Rule;
+use crate::id::OrganizationKind;
 use crate::table::postgres::{
     ACROSS, BASE, WALL, create_across, create_base, create_wall, force_row_security, grants,
 };
@@ -12,8 +14,8 @@ pub(super) fn examine(table: &mut Table<'_, '_>) {
     let (relation, name) = (table.relation, table.name());
     let roles = table.doctor.schema.roles().clone();
     if table.doctor.is_bound() {
-        if relation.owned {
-            table.find(
+        if relation.access.owned {
+            table.doctor.find_for_superuser(
                 &rules::PG_ROLE_OWNS,
                 name,
                 format!("the table belongs to `{}`", relation.owner),
@@ -26,6 +28,9 @@ pub(super) fn examine(table: &mut Table<'_, '_>) {
         }
         privileges(table);
     }
+    if table.doctor.catalog.across.as_ref().is_some_and(|across| !across.superuser) {
+        across(table);
+    }
     let Some(tenant) = table.definition.tenant_column() else { return };
     let force = || vec![force_row_security(name)];
     if !relation.row_security {
@@ -36,10 +41,11 @@ pub(super) fn examine(table: &mut Table<'_, '_>) {
     }
     let applying: Vec<&Policy> = relation.policies.iter().filter(|policy| policy.applies).collect();
     let restrictive = |policy: &&&Policy| !policy.permissive && policy.all;
+    let kind = table.doctor.schema.organization_kind();
     let mut worst: Option<Defect> = None;
     // Restrictive policies all hold: the best one is the wall.
     for policy in applying.iter().filter(restrictive) {
-        let defect = defect(policy, tenant);
+        let defect = defect(policy, tenant, kind);
         match (&worst, defect) {
             (_, None) => {
                 worst = None;
@@ -49,7 +55,6 @@ pub(super) fn examine(table: &mut Table<'_, '_>) {
             (_, Some(found)) => worst = Some(found),
         }
     }
-    let kind = table.doctor.schema.organization_kind();
     let build = create_wall(name, tenant, kind, &roles);
     let drop =
         |policy: &str| format!("DROP POLICY IF EXISTS {} ON {}", quoted(policy), quoted(name));
@@ -60,12 +65,15 @@ pub(super) fn examine(table: &mut Table<'_, '_>) {
             remedy.push(drop(WALL));
         }
         remedy.push(build);
-        let advice = "the remedy replaces the policy; run it in one transaction";
+        let advice = "the remedy replaces the policy";
         table.find(rule, object, advice, remedy);
     } else if !applying.iter().any(|policy| restrictive(&policy)) {
         let walls = |policy: &&&Policy| {
             policy.permissive
-                && policy.using.as_deref().is_some_and(|text| judge(text, tenant) == Verdict::Sound)
+                && policy
+                    .using
+                    .as_deref()
+                    .is_some_and(|text| judge(text, tenant, kind) == Verdict::Sound)
         };
         let advice = "the remedy makes the wall";
         match applying.iter().find(walls).map(|policy| policy.name.clone()) {
@@ -83,11 +91,11 @@ pub(super) fn examine(table: &mut Table<'_, '_>) {
         let remedy = vec![drop(BASE), create_base(name, &roles)];
         table.find(&rules::PG_BASE_ABSENT, name, "no permissive policy is for the role", remedy);
     }
-    across(table);
+    across_policy(table);
     for policy in &applying {
         let known = [BASE, ACROSS].contains(&policy.name.as_str());
         let is_wall =
-            policy.using.as_deref().is_some_and(|text| judge(text, tenant) == Verdict::Sound);
+            policy.using.as_deref().is_some_and(|text| judge(text, tenant, kind) == Verdict::Sound);
         if policy.permissive && !known && !is_wall {
             let object = table.under(&policy.name);
             let advice = "a permissive policy that no declaration names applies to the role";
@@ -98,7 +106,7 @@ pub(super) fn examine(table: &mut Table<'_, '_>) {
 
 /// The policy that lets the cross-tenant role see every row. A restrictive policy that is for that
 /// role too would take from it what this one gives.
-fn across(table: &mut Table<'_, '_>) {
+fn across_policy(table: &mut Table<'_, '_>) {
     let (relation, name) = (table.relation, table.name());
     let roles = table.doctor.schema.roles().clone();
     let role = roles.cross_tenant_name();
@@ -108,7 +116,7 @@ fn across(table: &mut Table<'_, '_>) {
     let is_open = |text: &Option<String>| text.as_deref().is_none_or(|text| text == "true");
     let opens = |policy: &Policy| {
         policy.permissive
-            && policy.all
+            && policy.reads
             && policy.roles.iter().any(|named| named == role)
             && policy.using.is_some()
             && is_open(&policy.using)
@@ -140,9 +148,10 @@ struct Defect {
 }
 
 /// What keeps a restrictive policy from being the wall.
-fn defect(policy: &Policy, tenant: &str) -> Option<Defect> {
-    let using = policy.using.as_deref().map_or(Verdict::FailsOpen, |text| judge(text, tenant));
-    let check = policy.check.as_deref().map(|text| judge(text, tenant));
+fn defect(policy: &Policy, tenant: &str, kind: OrganizationKind) -> Option<Defect> {
+    let judge = |text| judge(text, tenant, kind);
+    let using = policy.using.as_deref().map_or(Verdict::FailsOpen, judge);
+    let check = policy.check.as_deref().map(judge);
     let (rank, rule) = match (using, check) {
         (Verdict::FailsOpen, _) | (_, Some(Verdict::FailsOpen)) => (4, &rules::PG_POLICY_FAIL_OPEN),
         (Verdict::Unreadable, _) | (_, Some(Verdict::Unreadable)) => {
@@ -156,34 +165,73 @@ fn defect(policy: &Policy, tenant: &str) -> Option<Defect> {
     Some(Defect { rank, rule, policy: policy.name.clone() })
 }
 
+/// What the connected role may do with the table.
 fn privileges(table: &mut Table<'_, '_>) {
     let (relation, name) = (table.relation, table.name());
-    let remedy = grants(table.definition, table.doctor.schema.roles());
-    let held = |wanted: &[&str]| -> Vec<&str> {
-        let held = relation.privileges.iter().map(String::as_str);
-        held.filter(|privilege| wanted.contains(privilege)).collect()
-    };
+    let is_tenant = table.definition.tenant_column().is_some();
+    let remedy = regrant(table);
+    let access = &relation.access;
     // What comes of owning the table is named above.
-    if !relation.owned {
-        let excess = held(&["TRUNCATE", "REFERENCES", "TRIGGER"]);
+    if !access.owned {
+        let excess = held(access, &EXCESS);
         if !excess.is_empty() {
-            let advice = format!("the role holds {}", excess.join(", "));
+            let advice = format!("the role holds {excess}");
             table.find(&rules::PG_GRANT, name, advice, remedy.clone());
         }
-        let writes = held(&["INSERT", "UPDATE", "DELETE"]);
-        if table.definition.tenant_column().is_none() && !writes.is_empty() {
-            let advice = format!("the role holds {} on a global table", writes.join(", "));
+        let writes = held(access, &WRITES);
+        if !is_tenant && !writes.is_empty() {
+            let advice = format!("the role holds {writes} on a global table");
             table.find(&rules::PG_GLOBAL_WRITABLE, name, advice, remedy.clone());
         }
     }
-    let needed: &[&str] = match table.definition.tenant_column() {
-        Some(_) => &["SELECT", "INSERT", "UPDATE", "DELETE"],
-        None => &["SELECT"],
-    };
+    let needed: &[&str] =
+        if is_tenant { &["SELECT", "INSERT", "UPDATE", "DELETE"] } else { &["SELECT"] };
     let missing: Vec<&str> =
         needed.iter().copied().filter(|privilege| !relation.may(privilege)).collect();
     if !missing.is_empty() {
         let advice = format!("the role lacks {}", missing.join(", "));
         table.find(&rules::PG_GRANT_MISSING, name, advice, remedy);
     }
+}
+
+/// What the cross-tenant role may do with the table.
+fn across(table: &mut Table<'_, '_>) {
+    let (relation, roles) = (table.relation, table.doctor.schema.roles());
+    let across = roles.cross_tenant_name();
+    let object = format!("{across}/{}", table.name());
+    let access = &relation.across;
+    if access.owned {
+        let owner = quoted(roles.owner_name());
+        let remedy = vec![format!("ALTER TABLE {} OWNER TO {owner}", relation.sql())];
+        let advice = format!("the table belongs to `{}`", relation.owner);
+        table.doctor.find_for_superuser(&rules::PG_ROLE_OWNS, object, advice, remedy);
+        return;
+    }
+    let remedy = regrant(table);
+    let excess = held(access, &EXCESS);
+    if !excess.is_empty() {
+        let advice = format!("`{across}` holds {excess}");
+        table.find(&rules::PG_GRANT, object.as_str(), advice, remedy.clone());
+    }
+    let writes = held(access, &WRITES);
+    if table.definition.tenant_column().is_some() && !writes.is_empty() {
+        let advice = format!("`{across}` holds {writes}, and reads alone");
+        table.find(&rules::PG_CROSS_TENANT_WRITES, object, advice, remedy);
+    }
+}
+
+const EXCESS: [&str; 4] = ["TRUNCATE", "REFERENCES", "TRIGGER", "MAINTAIN"];
+const WRITES: [&str; 3] = ["INSERT", "UPDATE", "DELETE"];
+
+fn held(access: &Access, wanted: &[&str]) -> String {
+    let held = access.privileges.iter().map(String::as_str);
+    held.filter(|privilege| wanted.contains(privilege)).collect::<Vec<_>>().join(", ")
+}
+
+/// The declared grants, and no others: those to roles of which ours are members go too.
+fn regrant(table: &Table<'_, '_>) -> Vec<String> {
+    let mut statements = grants(table.definition, table.doctor.schema.roles());
+    let revoke = table.doctor.revoke_all(table.relation);
+    statements.splice(0..1, [revoke]);
+    statements
 }
