@@ -143,8 +143,8 @@ impl DatabaseBuilder {
         self
     }
 
-    /// Whether statements stay prepared on a PostgreSQL server. Without it they do, unless two
-    /// clients are seen to share a connection of the server when the Database is opened.
+    /// Whether statements stay prepared on a PostgreSQL server. Without it they do, unless the
+    /// Database is seen to be opened through a pooler.
     ///
     /// On, behind a pooler that follows prepared statements: PgBouncer from 1.21 on, with
     /// `max_prepared_statements`. Off, behind any other that lends connections by transaction: one

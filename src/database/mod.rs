@@ -137,8 +137,8 @@ impl Database {
 
     /// Examines the database: findings with code, severity, object, gain and remedy.
     ///
-    /// Reads everything that a remedy may need, the rows' tenant columns included, so that it
-    /// takes time in proportion to the data.
+    /// Reads everything that a remedy may need, the rows' tenant columns included (on PostgreSQL as
+    /// the cross-tenant role, where there is one), so that it takes time in proportion to the data.
     ///
     /// # Errors
     /// `Unavailable` when the store does not answer.
