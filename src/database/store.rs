@@ -95,7 +95,8 @@ impl Store {
         match self {
             #[cfg(feature = "postgres")]
             Self::Postgres(store) => {
-                store.session(organization, purpose).await.map(Session::Postgres)
+                // On the heap, so that the futures of statements stay small on both stores.
+                Box::pin(store.session(organization, purpose)).await.map(Session::Postgres)
             }
             #[cfg(feature = "sqlite")]
             Self::Sqlite(store) => store.session(organization, purpose).await.map(Session::Sqlite),

@@ -198,7 +198,8 @@ impl Reader<'_> {
     ) -> Faulty<u64> {
         match self {
             #[cfg(feature = "postgres")]
-            Self::Alone(read) => read.run(bound, each).await,
+            // On the heap, so that the futures of reads stay small.
+            Self::Alone(read) => Box::pin(read.run(bound, each)).await,
             Self::Leased(lease) => lease.session().run(bound, each).await,
         }
     }
@@ -206,7 +207,7 @@ impl Reader<'_> {
     async fn first(&mut self, bound: Bound) -> Faulty<Option<StoreRow>> {
         match self {
             #[cfg(feature = "postgres")]
-            Self::Alone(read) => read.first(bound).await,
+            Self::Alone(read) => Box::pin(read.first(bound)).await,
             Self::Leased(lease) => lease.session().first(bound).await,
         }
     }
