@@ -339,7 +339,16 @@ async fn c40_what_a_killed_process_leaves_is_swept_and_a_living_ones_is_not() {
     started.process.kill().unwrap();
     started.process.wait().unwrap();
     assert!(started.file.exists(), "nobody was there to remove it");
-    let files = TemporaryCredentials::open(two.base.path()).unwrap();
+    // The system may take a moment to give up the locks of what it has killed.
+    let mut files = TemporaryCredentials::open(two.base.path()).unwrap();
+    for _ in 0..200 {
+        if !started.file.exists() {
+            break;
+        }
+        drop(files);
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        files = TemporaryCredentials::open(two.base.path()).unwrap();
+    }
     let swept = !started.file.exists();
     signal("KILL", &started.program);
     assert!(swept, "the file of a killed process stays");

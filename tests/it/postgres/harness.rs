@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection, Row as _,
+};
 
 use super::cluster::{APPLICATION, CROSS_TENANT, Cluster, MISSING, OWNER, WITH_PASSWORD, newest};
 
@@ -44,7 +47,10 @@ async fn the_server_is_reached_through_pgbouncer_and_asks_one_role_for_its_passw
         .url(CROSS_TENANT)
         .replace(&format!(":{}/", cluster.port()), &format!(":{}/", cluster.pgbouncer()));
     assert_ne!(through, database.url(CROSS_TENANT));
-    PgConnection::connect(&through).await.unwrap().execute("SELECT 1").await.unwrap();
+    let options: PgConnectOptions = through.parse().unwrap();
+    // PgBouncer takes no parameter that it does not know.
+    let mut connection = options.extra_float_digits(None).connect().await.unwrap();
+    connection.execute("SELECT 1").await.unwrap();
 
     let url = database.url(WITH_PASSWORD);
     for (password, enters) in [("right", true), ("wrong", false)] {

@@ -146,13 +146,14 @@ async fn a_connection_that_is_lost_at_any_message_leaves_nothing_half_done() {
             act(what, &db, a).await.unwrap();
             let after = state(direct, a).await;
             let others = state(direct, b).await;
-            let mut lost = 0;
+            let (mut lost, mut cuts) = (0, 0);
             for messages in 0.. {
                 reset(direct, a).await;
                 db.ping().await.unwrap();
                 cutter.cut_after(messages);
                 let outcome = act(what, &db, a).await;
                 let cut = cutter.has_cut();
+                cuts += usize::from(cut);
                 settled(&mut superuser).await;
                 let found = state(direct, a).await;
                 match &outcome {
@@ -173,7 +174,11 @@ async fn a_connection_that_is_lost_at_any_message_leaves_nothing_half_done() {
                 }
                 assert!(messages < 60, "{what:?} does not end");
             }
-            assert!(lost > 0, "{what:?} was never cut");
+            // A read by itself that is not answered is run again.
+            assert!(
+                cuts > 0 && (lost > 0 || matches!(what, Act::Read)),
+                "{what:?}: {cuts}, {lost}"
+            );
         }
         db.close().await;
     }

@@ -204,6 +204,8 @@ impl Model {
                     if holds == Some(true) {
                         let count = aggregate(Agg::Count, &cells, real)?;
                         kept.push(vec![group, count, aggregate(*agg, &cells, real)?]);
+                    } else {
+                        left_out(*agg, &cells, real)?;
                     }
                 }
                 if let Some((by_aggregate, descending)) = order {
@@ -229,6 +231,8 @@ impl Model {
                     if having.is_none_or(|least| cells.len() as i64 > least) {
                         let count = aggregate(Agg::Count, &cells, real)?;
                         kept.push(vec![group, count, aggregate(Agg::Sum, &cells, real)?]);
+                    } else {
+                        left_out(Agg::Sum, &cells, real)?;
                     }
                 }
                 Ok(Seen::Rows(kept))
@@ -284,6 +288,14 @@ pub(super) fn project(
             })
     });
     pick(window(rows, read.limit, read.offset), how)
+}
+
+/// SQLite adds up the groups that `having` leaves out as well.
+fn left_out(agg: Agg, cells: &[Cell], real: &Answer) -> Result<(), (ErrorKind, bool)> {
+    match aggregate(agg, cells, real) {
+        Err(fault) if real.is(fault.0) => Err(fault),
+        _ => Ok(()),
+    }
 }
 
 /// `real` is what the store said: partial sums beyond 64 bits depend on the order of the rows.
