@@ -45,6 +45,7 @@ pub use report::{Acceptance, Finding, Report, Severity};
 #[cfg(feature = "sqlite")]
 pub(crate) use sqlite::examine;
 
+#[cfg(feature = "sqlite")]
 use sqlx::ConnectOptions as _;
 
 use crate::error::{Error, Result};
