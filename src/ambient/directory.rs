@@ -70,6 +70,10 @@ impl SqlDirectory {
     /// # Errors
     /// `NotFound` for an organization that does not exist; otherwise as for
     /// [`create_organization`](Self::create_organization).
+    ///
+    /// # Cancellation
+    /// Dropped half-way, the directory may keep everybody out while scopes of this process live on to
+    /// their maximum age: call it again.
     pub async fn suspend_organization(
         &self,
         issuer: &ScopeIssuer,
@@ -93,6 +97,10 @@ impl SqlDirectory {
     ///
     /// # Errors
     /// As for [`suspend_organization`](Self::suspend_organization).
+    ///
+    /// # Cancellation
+    /// Dropped half-way, the directory may let members in while this process keeps them out: call it
+    /// again.
     pub async fn activate_organization(
         &self,
         issuer: &ScopeIssuer,
