@@ -146,5 +146,6 @@ fn observe(store: Store, programs: u64) {
         statements.load(Ordering::Relaxed),
         began.elapsed().as_secs_f32()
     );
-    assert!(unused.is_empty() || programs < 500, "never generated, so never proven: {unused:?}");
+    let enough = programs >= 500 && only.is_none();
+    assert!(unused.is_empty() || !enough, "never generated, so never proven: {unused:?}");
 }
