@@ -135,7 +135,9 @@ fn encode<T: Table>(row: &T, values: &mut Vec<Value>) -> Result<()> {
 /// An insert of one row or a batch into one organization.
 ///
 /// A batch goes in whole or not at all; it is split at the store's limit of values inside one
-/// transaction, and an error names the index of the row.
+/// transaction, and an error names the index of the row. Put a row before those that refer to it:
+/// references are checked after each statement that the batch is split into. An upsert is split as
+/// well where it proposes a row again.
 #[must_use = "an insert does nothing until it is run: `.execute(&db).await?`"]
 pub struct Insert<'s, T> {
     pub(crate) scope: &'s TenantScope,

@@ -12,10 +12,15 @@ use crate::error::{Error, Result};
 use crate::query::{Bind, InsertAst, MAX_BINDS, Rendered, Sink as _, Sql};
 use crate::table::{StoreRow, TableDefinition, Value};
 
+/// How many rows of so many values go in at once.
+fn most(width: usize) -> usize {
+    let most = (MAX_BINDS.saturating_sub(1) / width.max(1)).clamp(1, 512);
+    1 << most.ilog2()
+}
+
 /// Batches in few sizes, so that few shapes are prepared: powers of two within the store's limit.
 pub(super) fn chunks(rows: usize, width: usize) -> Vec<usize> {
-    let most = (MAX_BINDS.saturating_sub(1) / width.max(1)).clamp(1, 512);
-    let most = 1 << most.ilog2();
+    let most = most(width);
     let mut left = rows;
     let mut chunks = Vec::new();
     while left > 0 {
@@ -27,7 +32,8 @@ pub(super) fn chunks(rows: usize, width: usize) -> Vec<usize> {
 }
 
 /// The rows of an upsert in runs none of which proposes a row twice: PostgreSQL refuses to update a
-/// row twice in one statement, where SQLite takes the rows one after the other.
+/// row twice in one statement. SQLite would take the rows one after the other, and check references
+/// after the last: the same runs on both are what makes both refuse the same.
 pub(super) fn distinct_chunks(
     ast: &InsertAst,
     target: &[u16],
@@ -42,7 +48,7 @@ pub(super) fn distinct_chunks(
             target.iter().filter_map(|at| row.get(usize::from(*at))).collect();
         // A float equals others than itself in bits, and NULL nothing.
         let alone = proposed.iter().any(|value| matches!(value, Value::F64(_)));
-        if alone || seen.contains(&proposed) {
+        if alone || seen.len() == most(width) || seen.contains(&proposed) {
             finish(seen.len());
             seen.clear();
         }

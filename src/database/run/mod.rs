@@ -550,8 +550,8 @@ impl<'e> Run<'e> {
             Ok(())
         };
         let width = table.columns().len() + usize::from(actor.organization().is_some());
-        let chunks = match (&ast.conflict, self.database().store().dialect()) {
-            (Some(conflict), Dialect::Postgres) if !conflict.update.is_empty() => {
+        let chunks = match &ast.conflict {
+            Some(conflict) if !conflict.update.is_empty() => {
                 distinct_chunks(&ast, &conflict.target, table.columns().len(), width)
             }
             _ => chunks(ast.rows, width),

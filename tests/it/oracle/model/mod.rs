@@ -177,12 +177,8 @@ impl Model {
                     return failed(ErrorKind::Misuse);
                 }
                 let mut stored = Vec::new();
-                // Rows go in by powers of two, and references are checked when a statement ends.
-                let mut rest = &rows[..];
-                while !rest.is_empty() {
-                    let (chunk, after) = rest.split_at(1 << rest.len().ilog2());
+                for chunk in writes::statements(*tab, rows, upsert.as_ref()) {
                     stored.extend(self.insert_chunk(*tab, chunk, upsert.as_ref(), real)?);
-                    rest = after;
                 }
                 let affected = stored.len() as u64;
                 stored.sort_by_key(|row| key_of(*tab, row));

@@ -8,6 +8,35 @@ use crate::oracle::program::{Rows, Set, Upsert};
 use crate::oracle::tables::{Kind, Tab};
 use crate::oracle::world::Store;
 
+/// The statements of a batch, each of which ends with its references checked: by powers of two, none
+/// in which an upsert proposes a row twice.
+pub(super) fn statements<'r>(tab: Tab, rows: &'r [Row], upsert: Option<&Upsert>) -> Vec<&'r [Row]> {
+    let proposed = |row: &Row| match upsert {
+        Some(Upsert { unique: true, .. }) => tab.unique().map(|at| vec![row[at].clone()]),
+        _ => Some(key_of(tab, row)),
+    };
+    let mut starts = vec![0];
+    if upsert.is_some_and(|upsert| !upsert.update.is_empty()) {
+        for at in 0..rows.len() {
+            let since = &rows[*starts.last().unwrap_or(&0)..at];
+            if since.iter().any(|row| proposed(row) == proposed(&rows[at])) {
+                starts.push(at);
+            }
+        }
+    }
+    starts.push(rows.len());
+    let mut statements = Vec::new();
+    for run in starts.windows(2) {
+        let mut rest = &rows[run[0]..run[1]];
+        while !rest.is_empty() {
+            let (chunk, after) = rest.split_at(1 << rest.len().ilog2());
+            statements.push(chunk);
+            rest = after;
+        }
+    }
+    statements
+}
+
 impl Model {
     pub(super) fn matched(&self, tab: Tab, rows: &Rows) -> Vec<Row> {
         self.rows_of(tab)
@@ -247,6 +276,17 @@ impl Model {
         }
         let sets = |at: usize| set.iter().any(|(column, _)| *column == at);
         self.broken(tab, &written, &sets, &before, real).map_err(|(kind, fails)| {
+            // SQLite says of neither end which one it was, and a parent that is computed is not
+            // looked up.
+            let computed = tab.references().iter().any(|(columns, ..)| {
+                set.iter().any(|(at, to)| columns.contains(at) && !matches!(to, Set::Value(_)))
+            });
+            if computed && tab.keys().iter().any(|at| sets(*at)) {
+                real.is_named_otherwise();
+                if real.store == Store::Sqlite && real.is(ErrorKind::NotFound) {
+                    return (ErrorKind::NotFound, fails);
+                }
+            }
             // A statement that takes a key away and refers to it breaks both ends at once.
             let both =
                 tab.references().iter().any(|(columns, target, _)| {
