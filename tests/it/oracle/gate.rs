@@ -66,7 +66,7 @@ fn observe(store: Store, programs: u64) {
     let seed = setting("TENANTRY_SEED", SEED);
     let only = std::env::var("TENANTRY_PROGRAM").ok().and_then(|text| text.parse::<u64>().ok());
     println!(
-        "{store:?}: {programs} programs of {OPERATIONS} operations, seed {seed} (TENANTRY_PROGRAMS, TENANTRY_SEED, TENANTRY_PROGRAM)"
+        "{store:?}: {programs} programs of {OPERATIONS} operations, seed {seed} (TENANTRY_PROGRAMS, TENANTRY_SEED, TENANTRY_PROGRAM, TENANTRY_SHRINK)"
     );
     let began = Instant::now();
     let next = AtomicU64::new(0);
@@ -108,8 +108,10 @@ fn observe(store: Store, programs: u64) {
                     statements.fetch_add(program.turns.len(), Ordering::Relaxed);
                     let failure = runtime.block_on(judge(place, &program, &mut local));
                     if let Some(failure) = failure {
-                        let (program, failure) =
-                            runtime.block_on(shrunk(place, &program, &failure));
+                        let (program, failure) = match setting("TENANTRY_SHRINK", 1) {
+                            0 => (program, failure),
+                            _ => runtime.block_on(shrunk(place, &program, &failure)),
+                        };
                         let mut failures = failures.lock().unwrap();
                         failures.push((number, program, failure));
                         if failures.len() >= setting("TENANTRY_FAILURES", 1) as usize {

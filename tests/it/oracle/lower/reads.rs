@@ -261,8 +261,14 @@ async fn groups<T: Fix, G: IntoCell + Send + 'static, V: IntoCell + Send + 'stat
         Some(Having::One(agg, op, value)) => {
             query.having(having_column::<T>((*agg, *op, *value), *integer))
         }
+        Some(Having::Two((Agg::Count, op, value), (Agg::Count, second, other))) => {
+            query.having(having(count(), *op, *value).or(having(count(), *second, *other)))
+        }
         Some(Having::Two((Agg::Count, op, value), second)) => {
             query.having(any((having(count(), *op, *value), having_column::<T>(*second, *integer))))
+        }
+        Some(Having::Two(first, (Agg::Count, op, value))) => {
+            query.having(any((having_column::<T>(*first, *integer), having(count(), *op, *value))))
         }
         Some(Having::Two(first, second)) => query
             .having(having_column::<T>(*first, *integer).or(having_column::<T>(*second, *integer))),
