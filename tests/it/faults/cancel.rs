@@ -9,7 +9,7 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use tenantry::database::Transaction;
 use tenantry::{Database, ErrorKind};
 
-use crate::leaks::fixture::*;
+use super::fixture::*;
 
 /// Polls a future until a time has passed, then drops it.
 async fn cut<F: Future>(future: F, after: Duration) -> Option<F::Output> {
@@ -29,7 +29,7 @@ async fn cut<F: Future>(future: F, after: Duration) -> Option<F::Output> {
 /// Times from nothing to half a millisecond, dense where the awaits are; the first are one poll
 /// and none.
 fn times(attempts: u32) -> impl Iterator<Item = Duration> {
-    (0..attempts).map(|n| Duration::from_nanos(u64::from(n) * u64::from(n) % 997 * 500))
+    (0..attempts / EASE).map(|n| Duration::from_nanos(u64::from(n) * u64::from(n) % 997 * 500))
 }
 
 struct Tally {
@@ -51,10 +51,9 @@ impl Tally {
     }
 }
 
-/// A small file database whose writes are quick, with one row of each organization to write to.
+/// A small database whose writes are quick, with one row of each organization to write to.
 async fn fast() -> World {
-    let w =
-        bare(|builder| builder.read_connections(2).acquire_timeout(Duration::from_secs(5))).await;
+    let w = bare(|builder| readers(builder, 2).acquire_timeout(Duration::from_secs(5))).await;
     for scope in [&w.a, &w.b] {
         Customer::insert(scope, customer(1, "Ann")).execute(&w.db).await.unwrap();
     }
@@ -72,16 +71,11 @@ async fn settled(w: &World, round: usize) {
         .await
         .unwrap();
     assert_eq!(n, 1);
-    let mut connection = raw(&w.path).await;
-    let seen: String = sqlx::query_scalar(
-        "SELECT token FROM customers WHERE organization_id = x'0000000000000000000000000000000b'",
-    )
-    .fetch_one(&mut connection)
-    .await
-    .unwrap();
-    assert_eq!(seen, token, "the write went into a transaction that is still open");
-    sqlx::raw_sql("BEGIN IMMEDIATE; ROLLBACK").execute(&mut connection).await.unwrap();
-    sqlx::Connection::close(connection).await.unwrap();
+    let theirs = literal(w.b.organization());
+    let query = format!("SELECT token FROM customers WHERE organization_id = {theirs}");
+    let seen = ask::<String>(&w.path, &query).await;
+    assert_eq!(seen, [token], "the write went into a transaction that is still open");
+    idle(&w.path).await;
 }
 
 /// Both readers and the writer can be had at the same time.
@@ -98,13 +92,10 @@ async fn capacity(w: &World) {
 
 /// The ids of A's customers above 100, counted beside the library.
 async fn written(w: &World) -> Vec<i64> {
-    let mut connection = raw(&w.path).await;
-    let ids = sqlx::query_scalar("SELECT id FROM customers WHERE organization_id = x'0000000000000000000000000000000a' AND id > 100 ORDER BY id")
-        .fetch_all(&mut connection)
-        .await
-        .unwrap();
-    sqlx::Connection::close(connection).await.unwrap();
-    ids
+    let ours = literal(w.a.organization());
+    let query =
+        format!("SELECT id FROM customers WHERE organization_id = {ours} AND id > 100 ORDER BY id");
+    ask(&w.path, &query).await
 }
 
 fn new(id: i64) -> Customer {
@@ -498,7 +489,7 @@ async fn a_single_write_that_is_dropped_happened_or_did_not() {
 async fn reads_and_streams_that_are_dropped_give_their_connections_back() {
     for paranoid in [false, true] {
         let w = bare(|builder| {
-            builder.paranoid(paranoid).read_connections(2).acquire_timeout(Duration::from_secs(5))
+            readers(builder, 2).paranoid(paranoid).acquire_timeout(Duration::from_secs(5))
         })
         .await;
         for scope in [&w.a, &w.b] {
@@ -536,12 +527,10 @@ async fn reads_and_streams_that_are_dropped_give_their_connections_back() {
     }
 }
 
-/// In memory all goes over one connection.
 #[tokio::test]
-async fn a_database_in_memory_survives_everything_that_is_dropped() {
+async fn a_single_connection_survives_everything_that_is_dropped() {
     let (_, issuer) = people();
-    let db = builder(&issuer).connect("sqlite::memory:", schema()).await.unwrap();
-    db.create_tables().await.unwrap();
+    let (db, _place) = single(&issuer, schema()).await;
     let a = issuer.enter(&ann(), organization(0xA)).await.unwrap();
     let b = issuer.enter(&ann(), organization(0xB)).await.unwrap();
     Customer::insert_many(&b, (1..300).map(new)).execute(&db).await.unwrap();
@@ -578,16 +567,22 @@ async fn a_database_in_memory_survives_everything_that_is_dropped() {
 fn a_transaction_dropped_outside_a_runtime_is_rolled_back_before_the_next_writer() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let w = runtime.block_on(fast());
-    let tx = runtime.block_on(async {
-        let mut tx = w.db.begin(&w.a).await.unwrap();
-        Customer::insert(&w.a, new(101)).execute(&mut tx).await.unwrap();
-        tx
-    });
-    drop(tx);
-    runtime.block_on(async {
-        settled(&w, 1).await;
-        assert_eq!(written(&w).await, [0; 0]);
-    });
+    for half_way in [false, true] {
+        let tx = runtime.block_on(async {
+            let mut tx = w.db.begin(&w.a).await.unwrap();
+            Customer::insert(&w.a, new(101)).execute(&mut tx).await.unwrap();
+            if half_way {
+                drop(cut(Customer::select(&w.a).fetch_all(&mut tx), Duration::ZERO).await);
+            }
+            tx
+        });
+        drop(tx);
+        runtime.block_on(async {
+            settled(&w, 1).await;
+            assert_eq!(written(&w).await, [0; 0]);
+            capacity(&w).await;
+        });
+    }
 }
 
 /// Many tasks that are aborted while they write, on several threads.

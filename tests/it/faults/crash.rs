@@ -1,12 +1,11 @@
 //! A process that is killed leaves the old state or the new.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use super::sheet::{Label, labels, sheet, tables};
-use crate::leaks::fixture::*;
+use super::fixture::*;
 
 const CRASH: &str = "TENANTRY_TEST_CRASH";
 const STEP: &str = "TENANTRY_TEST_STEP";
@@ -39,10 +38,9 @@ async fn reached(step: &str) {
 /// The process that is killed: does nothing unless it is started as such.
 #[tokio::test]
 async fn a_process_to_be_killed() {
-    let Ok(path) = std::env::var(CRASH) else { return };
-    let path = Path::new(&path);
+    let Ok(place) = std::env::var(CRASH) else { return };
     let (_, issuer) = people();
-    let db = builder(&issuer).connect(&url(path), tables()).await.unwrap();
+    let db = connect(builder(&issuer), &place, tables()).await.unwrap();
     let a = issuer.enter(&ann(), organization(0xA)).await.unwrap();
     reached("opened").await;
     if std::env::var(STEP).as_deref() == Ok("transfers") {
@@ -87,9 +85,9 @@ async fn transfers(db: &tenantry::Database, a: &tenantry::TenantScope) {
     }
 }
 
-fn start(path: &Path, step: &str) -> (Child, impl Iterator<Item = String> + use<>) {
+fn start(place: &Place, step: &str) -> (Child, impl Iterator<Item = String> + use<>) {
     let mut child = again(module_path!(), "a_process_to_be_killed")
-        .env(CRASH, path)
+        .env(CRASH, url(place))
         .env(STEP, step)
         .stdout(Stdio::piped())
         .spawn()
@@ -105,14 +103,6 @@ fn kill(mut child: Child) {
     child.wait().unwrap();
 }
 
-async fn sound(path: &Path) {
-    let mut connection = raw(path).await;
-    let check: String =
-        sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&mut connection).await.unwrap();
-    assert_eq!(check, "ok");
-    sqlx::Connection::close(connection).await.unwrap();
-}
-
 #[tokio::test]
 async fn a_process_killed_at_any_step_of_a_transaction_leaves_the_old_state_or_the_new() {
     for step in STEPS {
@@ -123,6 +113,7 @@ async fn a_process_killed_at_any_step_of_a_transaction_leaves_the_old_state_or_t
         let (child, mut lines) = start(&s.path, step);
         assert!(lines.any(|reached| reached == *step), "{step} was never reached");
         kill(child);
+        sound(&s.path).await;
         let rows = Label::select(&s.a).fetch_all(&reopened(&s).await).await.unwrap();
         if *step == "committed" {
             assert_eq!(rows.len(), 502, "{step}");
@@ -131,12 +122,11 @@ async fn a_process_killed_at_any_step_of_a_transaction_leaves_the_old_state_or_t
         } else {
             assert_eq!(rows, old, "{step}");
         }
-        sound(&s.path).await;
     }
 }
 
 async fn reopened(s: &super::sheet::Sheet) -> tenantry::Database {
-    tenantry::Database::builder().connect(&url(&s.path), tables()).await.unwrap()
+    connect(tenantry::Database::builder(), &url(&s.path), tables()).await.unwrap()
 }
 
 #[tokio::test]
@@ -155,6 +145,7 @@ async fn a_process_killed_at_any_moment_keeps_every_commit_that_it_heard_of_and_
         std::thread::sleep(Duration::from_millis(40 + round * 17));
         kill(child);
         let heard = reading.join().unwrap();
+        sound(&s.path).await;
         let db = reopened(&s).await;
         let value =
             async |name: &str| Label::find(&s.a, name.into()).fetch_one(&db).await.unwrap().value;
@@ -166,6 +157,5 @@ async fn a_process_killed_at_any_moment_keeps_every_commit_that_it_heard_of_and_
             .unwrap();
         assert_eq!((old + row, log), (1_000, row), "half a transfer");
         assert!((heard..=heard + 1).contains(&row), "heard {heard}, kept {row}");
-        sound(&s.path).await;
     }
 }

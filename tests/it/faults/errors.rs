@@ -7,7 +7,7 @@ use tenantry::ErrorKind;
 use tenantry::query::count;
 use tracing::field::{Field, Visit};
 
-use crate::leaks::fixture::*;
+use super::fixture::*;
 
 const SECRET: &str = "s3cr3t-value";
 
@@ -318,6 +318,7 @@ async fn a_process_that_is_listened_to() {
         "begin immediate",
         "t0.",
         "pragma",
+        "set_config",
     ] {
         assert!(!lower.contains(hidden), "{hidden} in {text}");
     }

@@ -11,7 +11,7 @@ use tenantry::scope::{Role, ScopeIssuer, TicketKey};
 use tenantry::{Database, Error, ErrorKind};
 
 use super::sheet::*;
-use crate::leaks::fixture::{confess, organization};
+use super::fixture::{ann, confess, connect, organization, people, url};
 
 mod time_values {
     use time::{Date, Month, OffsetDateTime, UtcOffset};
@@ -108,7 +108,7 @@ async fn a_value_that_a_store_would_change_is_refused_in_every_place_and_named()
     refused_everywhere!(s, data = json!({ "s3cr3t\0": 1 }));
     refused_everywhere!(s, data = json!(["s3cr3t\0"]));
     refused_everywhere!(s, data = json!({ "a": [1e16] }));
-    assert_eq!(rows(&s.path, "sheet").await, 1);
+    assert_eq!(count(&s.path, "sheet").await, 1);
     assert_eq!(Entry::find(&s.a, 1).fetch_one(&s.db).await.unwrap(), EMPTY);
 }
 
@@ -146,7 +146,7 @@ async fn a_statement_that_is_refused_before_it_runs_fails_its_transaction() {
         }
     }
     assert!(survived.is_empty(), "after these refusals a commit said Ok: {survived:?}");
-    assert_eq!(rows(&s.path, "labels").await, 0);
+    assert_eq!(count(&s.path, "labels").await, 0);
 }
 
 #[tokio::test]
@@ -310,10 +310,10 @@ async fn limits_beyond_the_store_are_all_or_nothing_and_never_a_fault() {
 }
 
 #[tokio::test]
-async fn lists_up_to_the_stores_limit_work_and_longer_ones_are_refused() {
+async fn lists_up_to_the_limit_work_and_longer_ones_are_refused() {
     let s = sheet().await;
     let label = |n: i64| Label { name: format!("{n:05}"), value: n };
-    // 20,000 rows of three values each: three times what one statement takes, in one transaction.
+    // 20,000 rows of three values each: twice what one statement takes, in one transaction.
     assert_eq!(
         Label::insert_many(&s.a, (0..20_000).map(label)).execute(&s.db).await.unwrap(),
         20_000
@@ -336,13 +336,13 @@ async fn lists_up_to_the_stores_limit_work_and_longer_ones_are_refused() {
     let batch = (20_000..32_000).map(label).chain([label(5)]);
     let error = Label::insert_many(&s.a, batch).execute(&s.db).await.unwrap_err();
     assert_eq!((error.kind(), error.row()), (ErrorKind::Conflict, Some(12_000)), "{error:?}");
-    assert_eq!(rows(&s.path, "labels").await, 20_000);
+    assert_eq!(count(&s.path, "labels").await, 20_000);
 }
 
-/// The limit is the store's 32,766 values, two of which are the organization's in a count, and not
-/// half of it for lists that are padded to few sizes.
+/// The limit is SQLite's 32,766 values, on both stores, two of which are the organization's in a
+/// count, and not half of it for lists that are padded to few sizes.
 #[tokio::test]
-async fn a_list_of_as_many_values_as_the_store_takes_works() {
+async fn a_list_of_as_many_values_as_a_statement_takes_works() {
     let s = sheet().await;
     Label::insert(&s.a, Label { name: "n".into(), value: 7 }).execute(&s.db).await.unwrap();
     let mut refused = Vec::new();
@@ -408,7 +408,7 @@ async fn filters_grow_wide_and_are_refused_when_they_grow_deep() {
     let many =
         (0..2_000).fold(Label::select(&s.a), |query, n| query.filter(labels::value.ne(10 + n)));
     assert_eq!(many.count(&s.db).await.unwrap(), 1);
-    assert_eq!(rows(&s.path, "labels").await, 1);
+    assert_eq!(count(&s.path, "labels").await, 1);
 }
 
 #[tokio::test]
@@ -425,21 +425,16 @@ async fn constructors_refuse_what_they_cannot_hold() {
     for role in ["", "Owner", "root", "member "] {
         invalid(role.parse::<Role>().unwrap_err());
     }
-    // Pages of a file need keys that outlive the process.
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("keyless.db");
-    let (directory, _) = crate::leaks::fixture::people();
+    // Pages of what outlives the process need keys that do, too.
+    let s = sheet().await;
+    let (directory, _) = people();
     let issuer = ScopeIssuer::builder(directory)
         .audit(MemorySink::new())
         .max_scope_age(Duration::from_secs(60))
         .build();
-    let db = Database::builder()
-        .issuer(&issuer)
-        .connect(&format!("sqlite://{}", path.display()), tables())
-        .await
-        .unwrap();
-    db.create_tables().await.unwrap();
-    let a = issuer.enter(&crate::leaks::fixture::ann(), organization(0xA)).await.unwrap();
+    let keyless = Database::builder().issuer(&issuer);
+    let db = connect(keyless, &url(&s.path), tables()).await.unwrap();
+    let a = issuer.enter(&ann(), organization(0xA)).await.unwrap();
     let error = Label::select(&a).page(None, 5).fetch(&db).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unconfigured);
 }
@@ -465,5 +460,5 @@ async fn mistakes_of_the_program_are_misuse_and_run_nothing() {
         .on_conflict(labels::value)
         .do_nothing();
     assert_eq!(not_unique.execute(&s.db).await.unwrap_err().kind(), ErrorKind::Misuse);
-    assert_eq!(rows(&s.path, "labels").await, 1);
+    assert_eq!(count(&s.path, "labels").await, 1);
 }

@@ -6,7 +6,7 @@ use tenantry::{Database, TenantScope};
 use time::{Date, OffsetDateTime};
 use uuid::Uuid;
 
-use crate::leaks::fixture::{self, ann, builder, organization, people, url};
+use super::fixture::{Place, ann, ask, open, organization, people};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Status {
@@ -75,8 +75,7 @@ pub(super) const EMPTY: Entry = Entry {
 pub(super) struct Sheet {
     pub(super) db: Database,
     pub(super) a: TenantScope,
-    pub(super) path: std::path::PathBuf,
-    pub(super) _dir: tempfile::TempDir,
+    pub(super) path: Place,
 }
 
 pub(super) fn tables() -> Schema {
@@ -84,21 +83,13 @@ pub(super) fn tables() -> Schema {
 }
 
 pub(super) async fn sheet() -> Sheet {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("sheet.db");
     let (_, issuer) = people();
-    let db = builder(&issuer).connect(&url(&path), tables()).await.unwrap();
-    db.create_tables().await.unwrap();
+    let (db, path) = open(&issuer, tables(), |builder| builder).await;
     let a = issuer.enter(&ann(), organization(0xA)).await.unwrap();
-    Sheet { db, a, path, _dir: dir }
+    Sheet { db, a, path }
 }
 
 /// How many rows the table has, counted beside the library.
-pub(super) async fn rows(path: &std::path::Path, table: &str) -> i64 {
-    let mut connection = fixture::raw(path).await;
-    let sql = format!("SELECT count(*) FROM \"{table}\"");
-    let count =
-        sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&mut connection).await.unwrap();
-    sqlx::Connection::close(connection).await.unwrap();
-    count
+pub(super) async fn count(path: &Place, table: &str) -> i64 {
+    ask(path, &format!("SELECT count(*) FROM {table}")).await[0]
 }

@@ -2,10 +2,11 @@
 
 use std::error::Error as _;
 use std::fmt::{Debug, Write as _};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _, Sqlite};
 use tempfile::TempDir;
 use tenantry::ambient::{CrossTenantAuthority, cross_tenant_authority};
 use tenantry::crypto::{KeyRing, SecretBytes};
@@ -92,8 +93,29 @@ pub(crate) struct World {
     pub(crate) b: TenantScope,
     pub(crate) issuer: ScopeIssuer,
     pub(crate) directory: MemoryDirectory,
-    pub(crate) path: PathBuf,
-    pub(crate) dir: TempDir,
+    pub(crate) path: Place,
+}
+
+/// Where the rows are, for as long as it is held: a file in a folder of its own.
+#[derive(Debug)]
+pub(crate) struct Place {
+    path: PathBuf,
+    _dir: TempDir,
+}
+
+impl Place {
+    pub(crate) async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self { path: dir.path().join("world.db"), _dir: dir }
+    }
+}
+
+impl Deref for Place {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.path
+    }
 }
 
 pub(crate) fn organization(number: u128) -> OrganizationId {
@@ -129,16 +151,22 @@ pub(crate) fn people() -> (MemoryDirectory, ScopeIssuer) {
     (directory.clone(), ScopeIssuer::new(directory))
 }
 
+/// Opens a database with whatever roles it has for the work.
+pub(crate) async fn connect(
+    builder: DatabaseBuilder,
+    url: &str,
+    schema: Schema,
+) -> tenantry::Result<Database> {
+    builder.connect(url, schema).await
+}
+
 /// A file database with tables and no rows, opened with these settings.
 pub(crate) async fn bare(settings: impl FnOnce(DatabaseBuilder) -> DatabaseBuilder) -> World {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("world.db");
     let (directory, issuer) = people();
-    let db = settings(builder(&issuer)).connect(&url(&path), schema()).await.unwrap();
-    db.create_tables().await.unwrap();
+    let (db, path) = open(&issuer, schema(), settings).await;
     let a = issuer.enter(&ann(), organization(0xA)).await.unwrap();
     let b = issuer.enter(&ann(), organization(0xB)).await.unwrap();
-    World { db, a, b, issuer, directory, path, dir }
+    World { db, a, b, issuer, directory, path }
 }
 
 pub(crate) async fn world_with(settings: impl FnOnce(DatabaseBuilder) -> DatabaseBuilder) -> World {
@@ -147,22 +175,26 @@ pub(crate) async fn world_with(settings: impl FnOnce(DatabaseBuilder) -> Databas
     world
 }
 
-/// A database with other tables, opened with these settings, for as long as the folder is there.
+/// A database with these tables, opened with these settings.
 pub(crate) async fn open(
     issuer: &ScopeIssuer,
     schema: Schema,
     settings: impl FnOnce(DatabaseBuilder) -> DatabaseBuilder,
-) -> (Database, TempDir) {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("other.db");
+) -> (Database, Place) {
+    let path = Place::new().await;
     let db = settings(builder(issuer)).connect(&url(&path), schema).await.unwrap();
     db.create_tables().await.unwrap();
-    (db, dir)
+    (db, path)
 }
 
 /// Reads take turns on one connection.
 pub(crate) const fn one_connection(builder: DatabaseBuilder) -> DatabaseBuilder {
-    builder.read_connections(1)
+    readers(builder, 1)
+}
+
+/// So many reads run beside one write.
+pub(crate) const fn readers(builder: DatabaseBuilder, n: u32) -> DatabaseBuilder {
+    builder.read_connections(n)
 }
 
 pub(crate) async fn world() -> World {
@@ -264,16 +296,42 @@ pub(crate) async fn run_raw(path: &Path, sql: &str) -> sqlx::Result<()> {
     done
 }
 
+/// The first column of what a query answers beside the library.
+pub(crate) async fn ask<T>(path: &Path, query: &str) -> Vec<T>
+where
+    T: for<'r> sqlx::Decode<'r, Sqlite> + sqlx::Type<Sqlite> + Send + Unpin,
+{
+    use sqlx::Connection as _;
+    let mut connection = raw(path).await;
+    let query = sqlx::query_scalar(AssertSqlSafe(query.to_owned()));
+    let answer = query.fetch_all(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    answer
+}
+
+/// An organization in a statement.
+pub(crate) fn literal(organization: &OrganizationId) -> String {
+    format!("x'{}'", organization.to_string().replace('-', ""))
+}
+
+/// Values that are no organization's.
+pub(crate) const NOBODIES: &[&str] = &["NULL", "x''", "x'00'", "zeroblob(16)", "'text'", "0"];
+
+/// Takes the tenant column away, and leaves a row.
+pub(crate) const WITHOUT_TENANT_COLUMN: &str = "DROP TABLE customers; \
+     CREATE TABLE customers (id INTEGER PRIMARY KEY, name TEXT, token TEXT); \
+     INSERT INTO customers VALUES (1, 'TAINT', 'TAINT')";
+
 /// Runs a statement on the rows of an organization with no look at what refers to what.
 pub(crate) async fn dangle(path: &Path, organization: &OrganizationId, update: &str) {
-    let tenant = organization.to_string().replace('-', "");
-    let sql = format!("PRAGMA foreign_keys=OFF; {update} AND organization_id = x'{tenant}'");
+    let tenant = literal(organization);
+    let sql = format!("PRAGMA foreign_keys=OFF; {update} AND organization_id = {tenant}");
     run_raw(path, &sql).await.unwrap();
 }
 
 /// Every row of every table that is not of this organization, as SQLite writes it.
 pub(crate) async fn others(path: &Path, organization: &OrganizationId) -> Vec<String> {
-    let tenant = format!("x'{}'", organization.to_string().replace('-', ""));
+    let tenant = literal(organization);
     let mut connection = raw(path).await;
     let mut rows = Vec::new();
     for table in ["customers", "orders", "order_lines", "employees", "genres"] {

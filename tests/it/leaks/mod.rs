@@ -1,6 +1,6 @@
 //! The catalogue of leaks, one test and more for each number that applies; docs/leaks.md has the
-//! whole list. Cursors, declarations, joins, keys, meanings and statements run on PostgreSQL
-//! too, over a fixture with the same names: tests/it/postgres/leaks.
+//! whole list. All but what SQLite itself may do (`stores`) and what no store is asked for
+//! (`surface`) runs on PostgreSQL too, over a fixture with the same names: tests/it/postgres/leaks.
 
 mod cursors;
 pub(crate) mod fixture;
@@ -8,6 +8,7 @@ mod forged;
 mod joints;
 mod keys;
 mod meaning;
+mod neighbours;
 mod queue;
 mod scopes;
 mod statements;

@@ -1,4 +1,5 @@
-//! Jobs: L54 and L55. A queue table is filled here and worked off by a second process.
+//! Jobs: L54 and L55. A queue table, a file beside the store, is filled here and worked off by a
+//! second process.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,8 +11,10 @@ use tenantry::scope::{MemoryDirectory, Principal, Role, ScopeIssuer, ScopeTicket
 use tenantry::{Database, ErrorKind, TenantScope};
 
 use super::fixture::*;
+use crate::leaks::fixture::raw;
 
-const WORLD: &str = "TENANTRY_TEST_QUEUE";
+const WORLD: &str = "TENANTRY_TEST_WORLD";
+const QUEUE: &str = "TENANTRY_TEST_QUEUE";
 const HOUR: Duration = Duration::from_secs(3_600);
 
 fn key() -> TicketKey {
@@ -60,16 +63,15 @@ async fn stamp(db: &Database, scope: &TenantScope, payload: &str) -> tenantry::R
 /// The worker: does nothing unless it is started as a process of its own.
 #[tokio::test]
 async fn a_worker() {
-    let Ok(dir) = std::env::var(WORLD) else { return };
-    let dir = Path::new(&dir);
+    let Ok(world) = std::env::var(WORLD) else { return };
     let directory = MemoryDirectory::new();
     for number in [0xA, 0xB, 0xC] {
         directory.add_member(&organization(number), &ann(), Role::Member);
     }
     directory.set_active(&organization(0xC), false);
     let issuer = ScopeIssuer::new(directory);
-    let db = builder(&issuer).connect(&url(&dir.join("world.db")), schema()).await.unwrap();
-    let mut queue = raw(&dir.join("queue.db")).await;
+    let db = connect(builder(&issuer), &world, schema()).await.unwrap();
+    let mut queue = raw(Path::new(&std::env::var(QUEUE).unwrap())).await;
     let key = key();
     let jobs = sqlx::query("SELECT id, ticket, payload FROM jobs ORDER BY id")
         .fetch_all(&mut queue)
@@ -153,11 +155,13 @@ async fn l55_a_worker_in_another_process_acts_for_each_jobs_own_organization_or_
         .iter()
         .map(|(ticket, payload)| Job { ticket: ticket.as_deref(), payload })
         .collect();
-    let queue = w.dir.path().join("queue.db");
+    let folder = tempfile::tempdir().unwrap();
+    let queue = folder.path().join("queue.db");
     enqueue(&queue, &jobs).await;
     w.db.close().await;
 
-    let output = again(module_path!(), "a_worker").env(WORLD, w.dir.path()).output().unwrap();
+    let mut worker = again(module_path!(), "a_worker");
+    let output = worker.env(WORLD, url(&w.path)).env(QUEUE, &queue).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 
     let mut connection = raw(&queue).await;
@@ -189,7 +193,7 @@ async fn l55_a_worker_in_another_process_acts_for_each_jobs_own_organization_or_
     .map(|(state, worked_in)| (state.to_owned(), worked_in.cloned()))
     .collect();
     assert_eq!(states, expected);
-    let w2 = builder(&w.issuer).connect(&url(&w.path), schema()).await.unwrap();
+    let w2 = connect(builder(&w.issuer), &url(&w.path), schema()).await.unwrap();
     let stamps =
         |rows: Vec<Customer>| rows.into_iter().map(|row| row.token.unwrap()).collect::<Vec<_>>();
     assert_eq!(stamps(Customer::select(&w.a).fetch_all(&w2).await.unwrap()), ["job 1"; 3]);

@@ -1,21 +1,23 @@
-//! What the crate offers at all: L23, L27, L45, L48, L49, L65, L67, L76.
+//! What the crate offers at all, and what it says without a store: L23, L27, L45, L48, L49, L65, L67,
+//! L69, L76, L78.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write as _;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tenantry::ambient::CrossTenantAuthority;
 use tenantry::crypto::{
     AccessToken, ClientSecret, DataKey, RefreshToken, SecretBytes, WebhookSecret,
 };
 use tenantry::database::Transaction;
-use tenantry::id::OrganizationKind;
-use tenantry::scope::ScopeIssuer;
+use tenantry::scope::{Directory, Membership, Principal, Role, ScopeIssuer};
 use tenantry::table::{
     ColumnDefinition, RowReader, RowWriter, Schema, Table, TableDefinition, TenantTable,
 };
 use tenantry::{Database, ErrorKind, OrganizationId, TenantScope};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::fixture::*;
@@ -314,25 +316,6 @@ fn l65_the_kind_of_an_organization_is_part_of_equality_hash_and_every_written_fo
     assert!(OrganizationId::from_text(Uuid::from_u128(7).to_string()).is_err());
 }
 
-#[tokio::test]
-async fn l65_an_organization_of_another_kind_than_the_schemas_opens_nothing() {
-    let (directory, issuer) = people();
-    let db = builder(&issuer).connect("sqlite::memory:", schema()).await.unwrap();
-    db.create_tables().await.unwrap();
-    for id in [OrganizationId::from_i64(10).unwrap(), OrganizationId::from_text("ten").unwrap()] {
-        directory.add_member(&id, &ann(), tenantry::scope::Role::Owner);
-        let scope = issuer.enter(&ann(), &id).await.unwrap();
-        assert_ne!(scope.organization().kind(), OrganizationKind::Uuid);
-        for outcome in [
-            Order::select(&scope).fetch_all(&db).await.map(drop),
-            Customer::insert(&scope, customer(1, "x")).execute(&db).await.map(drop),
-            db.begin(&scope).await.map(drop),
-        ] {
-            assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Misuse);
-        }
-    }
-}
-
 /// Names reach SQL from declarations alone, and a declaration takes none that could end its quotes.
 #[test]
 fn l67_a_name_that_ends_its_quotes_cannot_be_declared() {
@@ -424,5 +407,70 @@ async fn l76_a_table_declared_twice_or_as_what_it_is_not_is_refused() {
         assert_eq!(error.kind(), ErrorKind::Misuse, "{what}");
         let refused = Database::connect("sqlite::memory:", schema).await.expect_err(what);
         assert_eq!(refused.kind(), ErrorKind::Misuse, "{what}");
+    }
+}
+
+/// Ids are fresh random bits: what one organization makes between two ids of another shows in
+/// neither.
+#[test]
+fn l69_ids_share_no_counter_and_no_clock() {
+    let ids: Vec<OrganizationId> = (0..2_000).map(|_| OrganizationId::new()).collect();
+    let bits: Vec<u128> =
+        ids.iter().map(|id| uuid::Uuid::parse_str(&id.to_string()).unwrap().as_u128()).collect();
+    assert_eq!(bits.iter().collect::<HashSet<_>>().len(), bits.len());
+    let rising = bits.windows(2).filter(|pair| pair[0] < pair[1]).count();
+    assert!((800..1_200).contains(&rising), "{rising} of 1999 rise");
+    for (bit, fixed) in (0..128).map(|bit| (bit, matches!(bit, 62 | 63 | 76..=79))) {
+        let ones = bits.iter().filter(|id| *id >> bit & 1 == 1).count();
+        assert!(fixed || (800..1_200).contains(&ones), "bit {bit}: {ones} of 2000");
+    }
+}
+
+/// Suspended while the Directory is still answering: no scope comes of it.
+#[tokio::test]
+async fn l78_a_suspension_during_the_wait_to_enter_is_not_missed() {
+    #[derive(Debug, Default)]
+    struct Slow {
+        asked: Notify,
+        answer: Notify,
+    }
+    #[async_trait::async_trait]
+    impl Directory for Slow {
+        async fn membership(
+            &self,
+            _: &Principal,
+            _: &OrganizationId,
+        ) -> tenantry::Result<Option<Membership>> {
+            self.asked.notify_one();
+            self.answer.notified().await;
+            Ok(Some(Membership::new(Role::Owner, true)))
+        }
+        async fn organizations(&self, _: &Principal) -> tenantry::Result<Vec<OrganizationId>> {
+            Ok(Vec::new())
+        }
+        async fn is_active(&self, _: &OrganizationId) -> tenantry::Result<bool> {
+            Ok(true)
+        }
+    }
+    type Stop = fn(&ScopeIssuer);
+    let stops: [(Stop, Stop); 2] = [
+        (|issuer| issuer.suspend(organization(0xA)), |issuer| issuer.resume(organization(0xA))),
+        (ScopeIssuer::halt_all, ScopeIssuer::resume_all),
+    ];
+    for (stop, resume) in stops {
+        for resumed in [false, true] {
+            let slow = Arc::new(Slow::default());
+            let issuer = ScopeIssuer::new(Arc::clone(&slow));
+            let inside = issuer.clone();
+            let entering =
+                tokio::spawn(async move { inside.enter(&ann(), organization(0xA)).await });
+            slow.asked.notified().await;
+            stop(&issuer);
+            if resumed {
+                resume(&issuer);
+            }
+            slow.answer.notify_one();
+            assert_eq!(entering.await.unwrap().unwrap_err().kind(), ErrorKind::Denied);
+        }
     }
 }

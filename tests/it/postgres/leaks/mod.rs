@@ -1,6 +1,6 @@
 //! The catalogue of leaks on this store: the same tests, over a fixture with the same names.
 
-mod fixture;
+pub(super) mod fixture;
 
 #[path = "../../leaks/cursors.rs"]
 mod cursors;
@@ -12,5 +12,11 @@ mod joints;
 mod keys;
 #[path = "../../leaks/meaning.rs"]
 mod meaning;
+#[path = "../../leaks/neighbours.rs"]
+mod neighbours;
+#[path = "../../leaks/queue.rs"]
+mod queue;
+#[path = "../../leaks/scopes.rs"]
+mod scopes;
 #[path = "../../leaks/statements.rs"]
 mod statements;

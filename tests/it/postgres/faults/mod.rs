@@ -1,4 +1,19 @@
-//! A server that refuses, ends or is not there.
+//! A server that refuses, ends or is not there; and the faults of both stores, over a fixture with the
+//! same names.
+
+#[path = "../../faults/cancel.rs"]
+mod cancel;
+#[path = "../../faults/crash.rs"]
+mod crash;
+#[path = "../../faults/errors.rs"]
+mod errors;
+mod fixture;
+#[path = "../../faults/gone.rs"]
+mod gone;
+#[path = "../../faults/input.rs"]
+mod input;
+#[path = "../../faults/sheet.rs"]
+mod sheet;
 
 use std::time::Duration;
 
@@ -61,22 +76,6 @@ async fn l01_a_role_that_policies_do_not_bind_is_refused() {
     assert_eq!(error.kind(), ErrorKind::Unconfigured);
     let drop_role = format!("DROP ROLE {bypass}");
     superuser.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(drop_role))).await.unwrap();
-}
-
-#[tokio::test]
-async fn values_outside_the_store_are_refused_and_nothing_is_written() -> Result<()> {
-    let world = world().await.filled(1).await;
-    let (db, a) = (&world.db, &world.a);
-    let nul = Customer { name: "a\0b".into(), ..customer(7) };
-    assert_eq!(Customer::insert(a, nul).execute(db).await.unwrap_err().kind(), ErrorKind::Invalid);
-    let many: Vec<_> = (0..70_000_u128).map(uuid::Uuid::from_u128).collect();
-    let error = Order::select(a).filter(orders::id.in_list(many)).fetch_all(db).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Invalid);
-    // Twelve values a row: split where one statement would hold more than 65,535.
-    let rows = (10..10_010).map(|id| order(id, 1, 1));
-    assert_eq!(Order::insert_many(a, rows).execute(db).await?, 10_000);
-    assert_eq!(Customer::select(a).count(db).await?, 1);
-    Ok(())
 }
 
 #[tokio::test]
@@ -322,28 +321,6 @@ async fn what_is_never_answered_ends_in_time_and_leaves_the_pool_whole() -> Resu
         assert_eq!(seen, 0, "{act}");
     }
     Ok(())
-}
-
-/// A transaction that is dropped where no runtime is: rolled back, and the pool stays whole.
-#[test]
-fn a_transaction_dropped_outside_a_runtime_is_rolled_back() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let world = runtime
-        .block_on(async { world_with(|builder| builder.connections(1)).await.filled(2).await });
-    let (db, a) = (&world.db, &world.a);
-    for half_way in [false, true] {
-        let tx = runtime.block_on(async {
-            let mut tx = db.begin(a).await.unwrap();
-            Order::delete(a).all_rows().execute(&mut tx).await.unwrap();
-            if half_way {
-                let read = Order::select(a).fetch_all(&mut tx);
-                let _ = tokio::time::timeout(Duration::ZERO, read).await;
-            }
-            tx
-        });
-        drop(tx);
-        assert_eq!(runtime.block_on(Order::select(a).count(db)).unwrap(), 2, "{half_way}");
-    }
 }
 
 /// What could be repeated and was undone is no reason to repeat what fails for another reason.
