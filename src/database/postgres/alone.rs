@@ -35,6 +35,10 @@ use crate::table::postgres::read::VALUES;
 /// How many statements are known.
 const CALLS: usize = 1_024;
 
+/// How many bytes a call may cost the server beside the statement: while it plans, it copies an array
+/// for each value that it takes out of it, and keeps all copies.
+const COPIES: usize = 8 << 20;
+
 /// What is known about reads by themselves.
 #[derive(Debug)]
 pub(super) struct Alone {
@@ -188,6 +192,9 @@ impl Read {
         else {
             return Ok(None);
         };
+        if values.bytes.saturating_mul(values.len()) > COPIES {
+            return Ok(None);
+        }
         let calls = &self.store.alone.calls;
         let shape = ShapeRef { sql: sql.as_str(), types: &values.types };
         let known = match calls.get(&shape) {

@@ -40,6 +40,8 @@ pub(super) mod oid {
 pub(crate) struct Values {
     pub(crate) arguments: PgArguments,
     pub(super) types: Vec<u32>,
+    /// About how many bytes they are together.
+    pub(super) bytes: usize,
 }
 
 impl<B> Type<Postgres> for Typed<B> {
@@ -89,6 +91,11 @@ impl Values {
     /// Binds a value.
     #[inline]
     pub(crate) fn add(&mut self, given: Given<'_>) -> Result<()> {
+        self.bytes += match &given {
+            Given::Value(Value::Bytes(value)) => value.len(),
+            Given::Value(Value::Json(value) | Value::Text(value)) => value.len(),
+            _ => 0,
+        } + 16;
         let added = match given {
             Given::Organization(organization) => match organization.key() {
                 OrganizationKey::Uuid(id) => self.typed(oid::UUID, id.as_bytes()),

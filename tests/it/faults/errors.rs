@@ -304,7 +304,7 @@ async fn a_process_that_is_listened_to() {
     Customer::delete(a).filter(customers::name.eq(SECRET)).execute(&mut tx).await.unwrap();
     tx.commit().await.unwrap();
     // Slow statements are logged by default: two seconds of them.
-    let many = (0..60_000).map(|n| line(10, 100 + n, 1));
+    let many = (0..60_000 / EASE as i32).map(|n| line(10, 100 + n, 1));
     Line::insert_many(a, many).execute(db).await.unwrap();
     w.issuer.flush_audit().await.unwrap();
     let text = captured.0.lock().unwrap().clone();

@@ -9,7 +9,7 @@ use tenantry::{Database, ErrorKind};
 
 pub(super) use crate::leaks::fixture::*;
 
-/// Of so many drops one is staged.
+/// Of so many attempts one is staged.
 pub(super) const EASE: u32 = 1;
 
 /// A database whose reads and writes all go over one connection.

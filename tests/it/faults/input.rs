@@ -10,11 +10,11 @@ use tenantry::query::Filter;
 use tenantry::scope::{Role, ScopeIssuer, TicketKey};
 use tenantry::{Database, Error, ErrorKind};
 
-use super::sheet::*;
 use super::fixture::{ann, confess, connect, organization, people, url};
+use super::sheet::*;
 
 mod time_values {
-    use time::{Date, Month, OffsetDateTime, UtcOffset};
+    use time::{Date, OffsetDateTime, UtcOffset};
 
     pub(super) fn nanos() -> OffsetDateTime {
         OffsetDateTime::UNIX_EPOCH + time::Duration::nanoseconds(1)
@@ -24,8 +24,9 @@ mod time_values {
         OffsetDateTime::UNIX_EPOCH.to_offset(UtcOffset::from_hms(2, 0, 0).unwrap())
     }
 
+    /// The last day before the stores' range.
     pub(super) fn ancient() -> Date {
-        Date::from_calendar_date(-4_713, Month::January, 1).unwrap()
+        Date::from_ordinal_date(-4_713, 365).unwrap()
     }
 }
 
@@ -101,6 +102,7 @@ async fn a_value_that_a_store_would_change_is_refused_in_every_place_and_named()
     refused_everywhere!(s, text = "s3cr3t\0".to_owned());
     refused_everywhere!(s, at = time_values::nanos());
     refused_everywhere!(s, at = time_values::offset());
+    refused_everywhere!(s, at = time_values::ancient().midnight().assume_utc());
     refused_everywhere!(s, day = time_values::ancient());
     refused_everywhere!(s, amount = Decimal::new(1, 3));
     refused_everywhere!(s, amount = Decimal::from(92_233_720_368_547_759_i64));

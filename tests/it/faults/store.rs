@@ -8,8 +8,8 @@ use tenantry::database::doctor::inspect;
 use tenantry::table::{Dialect, Schema};
 use tenantry::{Database, ErrorKind};
 
-use super::sheet::{self, Entry, Label, labels};
 use super::fixture::*;
+use super::sheet::{self, Entry, Label, labels};
 
 #[tokio::test]
 async fn a_url_that_names_no_database_is_unconfigured() {

@@ -257,6 +257,20 @@ async fn values_stay_values_on_their_way_through_the_function() {
     }
 }
 
+/// The server copies an array of values for each value that it takes out of it.
+#[tokio::test]
+async fn values_that_are_many_or_long_run_in_a_transaction() {
+    let world = world().await.filled(1).await;
+    let counted = Counted::open(&world.database, &world.issuer, |builder| builder).await;
+    let trips = async |values: usize, length: usize| {
+        let list: Vec<_> = (0..values).map(|n| format!("{n:0length$}")).collect();
+        let listed = || Order::select(&world.a).filter(orders::email.in_list(list.clone()));
+        counted.trips(async |_| listed().count(&counted.db).await.map(drop)).await
+    };
+    assert_eq!((trips(1, 60_000).await, trips(256, 30).await), (1, 1));
+    assert_eq!((trips(16, 60_000).await, trips(2_000, 30).await), (2, 2));
+}
+
 #[tokio::test]
 async fn l13_statements_that_do_not_stay_prepared_run_in_a_transaction() {
     let world = world().await.filled(1).await;

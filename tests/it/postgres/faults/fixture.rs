@@ -6,7 +6,7 @@ use tenantry::table::Schema;
 
 pub(super) use crate::postgres::leaks::fixture::*;
 
-/// Of so many drops one is staged: each costs a connection.
+/// Of so many attempts one is staged: each costs a connection.
 pub(super) const EASE: u32 = 3;
 
 /// A database whose reads and writes all go over one connection.

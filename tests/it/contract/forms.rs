@@ -1,13 +1,14 @@
-//! The public contract: every form, as a user writes it.
+//! Every form, as a user writes it.
 
 use std::sync::LazyLock;
 
 use futures_util::TryStreamExt as _;
+use tenantry::ErrorKind;
 use tenantry::query::{Prepared, PreparedDelete, PreparedUpdate, count};
-use tenantry::scope::{MemoryDirectory, Principal, Role, ScopeIssuer};
 use tenantry::table::Schema;
-use tenantry::{Database, ErrorKind, OrganizationId, TenantScope};
 use uuid::Uuid;
+
+use super::fixture::open;
 
 tenantry::tenant_table! {
     /// A customer of the organization's store.
@@ -56,19 +57,8 @@ static ANNOTATE: LazyLock<PreparedUpdate<Order, (String, Option<String>)>> = Laz
 static FORGET: LazyLock<PreparedDelete<Order, (String,)>> =
     LazyLock::new(|| Order::prepare_delete(|q, (email,): (_,)| q.filter(orders::email.eq(email))));
 
-async fn world() -> (Database, TenantScope, TenantScope) {
-    let (a, b) = (OrganizationId::new(), OrganizationId::new());
-    let ann = Principal::user("ann");
-    let directory = MemoryDirectory::new();
-    directory.add_member(&a, &ann, Role::Member);
-    directory.add_member(&b, &ann, Role::Member);
-    let issuer = ScopeIssuer::new(directory);
-    let schema = Schema::new().tenant::<Order>().tenant::<Customer>();
-    let db = Database::builder().issuer(&issuer).connect("sqlite::memory:", schema).await.unwrap();
-    db.create_tables().await.unwrap();
-    let a = issuer.enter(&ann, a).await.unwrap();
-    let b = issuer.enter(&ann, b).await.unwrap();
-    (db, a, b)
+fn schema() -> Schema {
+    Schema::new().tenant::<Order>().tenant::<Customer>()
 }
 
 fn order(id: Uuid, customer_id: Uuid, email: &str, total_cents: i64) -> Order {
@@ -84,7 +74,7 @@ fn order(id: Uuid, customer_id: Uuid, email: &str, total_cents: i64) -> Order {
 
 #[tokio::test]
 async fn every_form_of_the_contract_runs() -> tenantry::Result<()> {
-    let (db, scope, other) = world().await;
+    let (db, scope, other, _place) = open(schema()).await;
     let (customer, id) = (Uuid::new_v4(), Uuid::new_v4());
     for (scope, name) in [(&scope, "Ann"), (&other, "Ann")] {
         Customer::insert(scope, Customer { id: customer, name: name.into() }).execute(&db).await?;
@@ -203,7 +193,7 @@ async fn every_form_of_the_contract_runs() -> tenantry::Result<()> {
 /// Every prepared form, with the same rows under both organizations.
 #[tokio::test]
 async fn every_prepared_form_of_the_contract_runs() -> tenantry::Result<()> {
-    let (db, scope, other) = world().await;
+    let (db, scope, other, _place) = open(schema()).await;
     let (customer, first, second) = (Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4());
     for (scope, more) in [(&scope, 0), (&other, 7)] {
         Customer::insert(scope, Customer { id: customer, name: "Ann".into() }).execute(&db).await?;
@@ -233,7 +223,7 @@ async fn every_prepared_form_of_the_contract_runs() -> tenantry::Result<()> {
 /// Runs are spawned onto multi-threaded runtimes, so their futures are `Send`.
 #[tokio::test]
 async fn runs_are_send() {
-    let (db, scope, _) = world().await;
+    let (db, scope, _, _place) = open(schema()).await;
     tokio::spawn(async move {
         Order::select(&scope).filter(orders::total_cents.gt(0)).fetch_all(&db).await?;
         TOTALS.fetch_all(&scope, (0,), &db).await?;
