@@ -8,8 +8,8 @@ use time::{Date, OffsetDateTime};
 use uuid::Uuid;
 
 use super::fixture::{
-    Customer, Employee, Everything, Order, Status, customer, customers, employees, everything,
-    order, orders, world,
+    Customer, Employee, Everything, Order, Status, customer, employees, everything, order, orders,
+    world,
 };
 
 fn id(id: u128) -> Uuid {

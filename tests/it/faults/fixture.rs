@@ -2,10 +2,9 @@
 
 use std::path::Path;
 
-use tenantry::database::DatabaseBuilder;
+use tenantry::Database;
 use tenantry::scope::ScopeIssuer;
 use tenantry::table::Schema;
-use tenantry::{Database, ErrorKind};
 
 pub(super) use crate::leaks::fixture::*;
 

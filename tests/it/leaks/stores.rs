@@ -2,8 +2,8 @@
 //! to L75.
 
 use sqlx::Connection as _;
-use tenantry::table::{Dialect, Schema};
-use tenantry::{Database, ErrorKind, OrganizationId};
+use tenantry::table::Schema;
+use tenantry::{Database, ErrorKind};
 
 use super::fixture::*;
 
@@ -172,31 +172,6 @@ async fn l50_what_is_opened_with_a_warning_equates_nothing() {
             1
         );
         assert_eq!(Employee::delete(&a).all_rows().execute(&db).await.unwrap(), 1);
-    }
-}
-
-/// Every key that is made begins with the tenant column, and every tenant table is STRICT without
-/// rowids.
-#[test]
-fn l21_every_created_key_begins_with_the_tenant_column() {
-    for statement in schema().ddl(Dialect::Sqlite).unwrap() {
-        if statement.contains("\"genres\" (") {
-            continue;
-        }
-        if let Some(index) = statement.strip_prefix("CREATE INDEX ") {
-            assert!(index.contains("(\"organization_id\""), "{statement}");
-            continue;
-        }
-        assert!(statement.ends_with("STRICT, WITHOUT ROWID"), "{statement}");
-        for key in ["PRIMARY KEY (", "UNIQUE (", "FOREIGN KEY ("] {
-            for (_, columns) in
-                statement.match_indices(key).map(|(at, _)| statement.split_at(at + key.len()))
-            {
-                let shared = columns.starts_with("\"genre_id\") REFERENCES \"genres\"");
-                assert!(shared || columns.starts_with("\"organization_id\""), "{statement}");
-            }
-        }
-        assert!(statement.contains("\"organization_id\" BLOB NOT NULL CHECK"), "{statement}");
     }
 }
 

@@ -1,5 +1,5 @@
-//! What the crate offers at all, and what it says without a store: L23, L27, L45, L48, L49, L65, L67,
-//! L69, L76, L78.
+//! What the crate offers at all, and what it says without a store: L21, L23, L27, L45, L48, L49, L65,
+//! L67, L69, L76, L78.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write as _;
@@ -14,7 +14,7 @@ use tenantry::crypto::{
 use tenantry::database::Transaction;
 use tenantry::scope::{Directory, Membership, Principal, Role, ScopeIssuer};
 use tenantry::table::{
-    ColumnDefinition, RowReader, RowWriter, Schema, Table, TableDefinition, TenantTable,
+    ColumnDefinition, Dialect, RowReader, RowWriter, Schema, Table, TableDefinition, TenantTable,
 };
 use tenantry::{Database, ErrorKind, OrganizationId, TenantScope};
 use tokio::sync::Notify;
@@ -407,6 +407,43 @@ async fn l76_a_table_declared_twice_or_as_what_it_is_not_is_refused() {
         assert_eq!(error.kind(), ErrorKind::Misuse, "{what}");
         let refused = Database::connect("sqlite::memory:", schema).await.expect_err(what);
         assert_eq!(refused.kind(), ErrorKind::Misuse, "{what}");
+    }
+}
+
+/// Every key that is made begins with the tenant column; on SQLite every tenant table is STRICT
+/// without rowids.
+#[test]
+fn l21_every_created_key_begins_with_the_tenant_column() {
+    for (dialect, column) in [
+        (Dialect::Sqlite, "\"organization_id\" BLOB NOT NULL CHECK"),
+        (Dialect::Postgres, "\"organization_id\" uuid NOT NULL CHECK"),
+    ] {
+        let (mut tables, mut keys) = (0, 0);
+        for statement in schema().ddl(dialect).unwrap() {
+            if let Some((_, index)) = statement.split_once("INDEX ") {
+                assert!(index.contains("(\"organization_id\""), "{statement}");
+                continue;
+            }
+            if statement.starts_with("CREATE TABLE") && !statement.contains("\"genres\" (") {
+                tables += 1;
+                assert!(statement.contains(column), "{statement}");
+                let strict = statement.ends_with("STRICT, WITHOUT ROWID");
+                assert!(strict || dialect == Dialect::Postgres, "{statement}");
+                for key in ["PRIMARY KEY (", "UNIQUE (", "FOREIGN KEY ("] {
+                    for (at, _) in statement.match_indices(key) {
+                        keys += 1;
+                        let columns = &statement[at + key.len()..];
+                        let shared = columns.starts_with("\"genre_id\") REFERENCES \"genres\"");
+                        assert!(
+                            shared || columns.starts_with("\"organization_id\""),
+                            "{statement}"
+                        );
+                    }
+                }
+            }
+        }
+        // Four tables of organizations; their keys, two unique columns, four references.
+        assert_eq!((tables, keys), (4, 10), "{dialect:?}");
     }
 }
 

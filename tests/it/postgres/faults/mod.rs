@@ -23,9 +23,7 @@ use tenantry::{Database, Error, ErrorKind, Result};
 
 use super::cluster::{APPLICATION, Cluster, OWNER, TestDatabase, WITH_PASSWORD};
 use super::proxy::Proxy;
-use super::world::{
-    Customer, Order, builder, customer, order, orders, schema, scopes, world, world_in, world_with,
-};
+use super::world::{Order, builder, orders, schema, scopes, world, world_in, world_with};
 
 async fn refused(database: &TestDatabase<'_>, url: &str) -> Error {
     let (issuer, ..) = scopes().await;
