@@ -7,7 +7,7 @@ use tenantry::table::Schema;
 pub(super) use crate::postgres::leaks::fixture::*;
 
 /// Of so many attempts one is staged: each costs a connection.
-pub(super) const EASE: u32 = 3;
+pub(super) const EASE: u32 = 4;
 
 /// A database whose reads and writes all go over one connection.
 pub(super) async fn single(issuer: &ScopeIssuer, schema: Schema) -> (Database, Place) {
