@@ -11,8 +11,10 @@ pub(super) use crate::leaks::fixture::*;
 /// Of so many attempts one is staged.
 pub(super) const EASE: u32 = 1;
 
-/// More attempts than these meet somebody who waits.
-pub(super) const FEWEST: u32 = 10;
+/// So many attempts at least meet somebody who waits.
+pub(super) const fn fewest() -> u32 {
+    11
+}
 
 /// A database whose reads and writes all go over one connection.
 pub(super) async fn single(issuer: &ScopeIssuer, schema: Schema) -> (Database, ()) {

@@ -9,9 +9,11 @@ pub(super) use crate::postgres::leaks::fixture::*;
 /// Of so many attempts one is staged: each costs a connection.
 pub(super) const EASE: u32 = 4;
 
-/// More attempts than these meet somebody who waits: a server that is quick has the answer there at
-/// the first look.
-pub(super) const FEWEST: u32 = 0;
+/// So many attempts at least meet somebody who waits: none, where the server's answer is there at the
+/// first look.
+pub(super) const fn fewest() -> u32 {
+    0
+}
 
 /// A database whose reads and writes all go over one connection.
 pub(super) async fn single(issuer: &ScopeIssuer, schema: Schema) -> (Database, Place) {
