@@ -7,7 +7,7 @@
 //! of whoever waits.
 //!
 //! What goes wrong with this way and not with the statement (a column is of another type than it
-//! was, the connection was closed meanwhile) is no error: the statement then runs in a transaction.
+//! was, the connection was closed meanwhile, nobody may call `set_config`) is no error: the statement then runs in a transaction.
 
 use std::sync::Arc;
 
@@ -123,6 +123,7 @@ const fn retreats(fault: &Fault) -> bool {
             | Fault::Lost(_)
             | Fault::Outdated(_)
             | Fault::Unprepared(_)
+            | Fault::Unprivileged(_)
     )
 }
 
