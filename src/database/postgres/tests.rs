@@ -74,6 +74,7 @@ async fn world_of(schema: Schema, connections: u32) -> World {
         .issuer(&issuer)
         .owner_url(&database.url(OWNER))
         .connections(connections)
+        .cursor_keys(crate::crypto::KeyRing::random().unwrap())
         .acquire_timeout(Duration::from_secs(20))
         .connect(&database.url(APPLICATION), schema)
         .await
