@@ -179,15 +179,6 @@ impl World {
         builder.connect(url, schema()).await.unwrap()
     }
 
-    /// A Database whose reads take the transaction: the function is away while it is opened.
-    async fn open_without_function(&self, url: &str, connections: u32) -> Database {
-        self.database.run(OWNER, &["DROP FUNCTION tenantry_read"]).await;
-        let opened = self.open(url, connections).await;
-        let ddl = schema().ddl(Dialect::Postgres).unwrap();
-        self.database.run(OWNER, &ddl[1..2]).await;
-        opened
-    }
-
     fn scope(&self, organization: Uuid) -> &TenantScope {
         &self.scopes[(organization.as_u128() & 0xffff_ffff) as usize - 1]
     }
@@ -250,14 +241,27 @@ fn ours(name: &'static str, db: Database, world: &Arc<World>) -> Way {
     })
 }
 
+fn in_a_transaction(name: &'static str, db: Database, world: &Arc<World>) -> Way {
+    let world = Arc::clone(world);
+    way(name, move || {
+        let (db, world) = (db.clone(), Arc::clone(&world));
+        async move {
+            let (organization, id) = next();
+            let scope = world.scope(organization);
+            let mut tx = db.begin(scope).await.unwrap();
+            assert_eq!(Order::find(scope, id).fetch_one(&mut tx).await.unwrap().id, id);
+        }
+    })
+}
+
 async fn ways(world: &Arc<World>, url: &str, connections: u32) -> Vec<Way> {
-    let slow = world.open_without_function(url, connections).await;
+    let db = world.open(url, connections).await;
     vec![
         unprotected("sqlx, unprotected, defaults", pool(url, connections, true).await),
         unprotected("sqlx, unprotected, no ping", pool(url, connections, false).await),
         usual(pool(url, connections, true).await),
-        ours("tenantry, in a transaction", slow, world),
-        ours("tenantry", world.open(url, connections).await, world),
+        in_a_transaction("tenantry, in a transaction", db.clone(), world),
+        ours("tenantry, by itself", db, world),
     ]
 }
 

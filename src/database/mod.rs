@@ -162,7 +162,7 @@ impl Database {
         if let Some(refusal) = examination.report.refusal_but_for(until_created) {
             return Err(refusal);
         }
-        self.0.store.raise_wall(&self.0.schema, &examination).await?;
+        self.0.store.raise_wall(&self.0.schema, &examination.absent).await?;
         let complete = examination.absent.is_empty();
         if let Ok(mut absent) = self.0.absent.write() {
             *absent = examination.absent;

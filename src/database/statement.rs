@@ -13,7 +13,7 @@ use crate::table::Value;
 #[derive(Debug)]
 pub(crate) enum Arguments {
     #[cfg(feature = "postgres")]
-    Postgres(super::postgres::Values),
+    Postgres(sqlx::postgres::PgArguments),
     #[cfg(feature = "sqlite")]
     Sqlite(sqlx::sqlite::SqliteArguments),
 }
@@ -71,7 +71,7 @@ impl Binder {
         };
         match &mut self.arguments {
             #[cfg(feature = "postgres")]
-            Arguments::Postgres(values) => values.add(given),
+            Arguments::Postgres(arguments) => super::postgres::add(arguments, given),
             #[cfg(feature = "sqlite")]
             Arguments::Sqlite(arguments) => super::sqlite::add(arguments, given),
         }
@@ -90,20 +90,22 @@ impl Sink for Binder {
     }
 
     fn count(&self) -> usize {
+        use sqlx::Arguments as _;
         match &self.arguments {
             #[cfg(feature = "postgres")]
-            Arguments::Postgres(values) => values.len(),
+            Arguments::Postgres(arguments) => arguments.len(),
             #[cfg(feature = "sqlite")]
-            Arguments::Sqlite(arguments) => sqlx::Arguments::len(arguments),
+            Arguments::Sqlite(arguments) => arguments.len(),
         }
     }
 
-    fn reserve(&mut self, count: usize) {
+    fn reserve(&mut self, values: usize) {
+        use sqlx::Arguments as _;
         match &mut self.arguments {
             #[cfg(feature = "postgres")]
-            Arguments::Postgres(values) => values.reserve(count),
+            Arguments::Postgres(arguments) => arguments.reserve(values, values * 20),
             #[cfg(feature = "sqlite")]
-            Arguments::Sqlite(arguments) => sqlx::Arguments::reserve(arguments, count, 0),
+            Arguments::Sqlite(arguments) => arguments.reserve(values, 0),
         }
     }
 }

@@ -20,7 +20,7 @@ use super::sqlite::{self, SqliteStore};
 use super::statement::{Arguments, Bound};
 use crate::error::Result;
 use crate::id::OrganizationId;
-use crate::table::{Dialect, Schema, StoreRow};
+use crate::table::{Dialect, Schema, StoreRow, TableDefinition};
 
 /// The store of a Database.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ impl Store {
     pub(super) fn arguments(&self) -> Arguments {
         match self {
             #[cfg(feature = "postgres")]
-            Self::Postgres(_) => Arguments::Postgres(postgres::Values::default()),
+            Self::Postgres(_) => Arguments::Postgres(sqlx::postgres::PgArguments::default()),
             #[cfg(feature = "sqlite")]
             Self::Sqlite(_) => Arguments::Sqlite(sqlx::sqlite::SqliteArguments::default()),
         }
@@ -143,16 +143,13 @@ impl Store {
     pub(crate) async fn raise_wall(
         &self,
         schema: &Schema,
-        examination: &Examination,
+        absent: &[&'static TableDefinition],
     ) -> Result<()> {
         match self {
             #[cfg(feature = "postgres")]
-            Self::Postgres(store) => {
-                store.read_through(examination.read.as_deref());
-                store.learn_names().await
-            }
+            Self::Postgres(store) => store.learn_names().await,
             #[cfg(feature = "sqlite")]
-            Self::Sqlite(store) => store.raise_wall(schema, &examination.absent).await,
+            Self::Sqlite(store) => store.raise_wall(schema, absent).await,
         }
     }
 
@@ -194,8 +191,8 @@ impl Session {
     ) -> Faulty<u64> {
         match (self, bound.arguments) {
             #[cfg(feature = "postgres")]
-            (Self::Postgres(session), Arguments::Postgres(values)) => {
-                session.run(bound.sql, values.arguments, each).await
+            (Self::Postgres(session), Arguments::Postgres(arguments)) => {
+                session.run(bound.sql, arguments, each).await
             }
             #[cfg(feature = "sqlite")]
             (Self::Sqlite(session), Arguments::Sqlite(arguments)) => {
@@ -210,8 +207,8 @@ impl Session {
     pub(crate) async fn first(&mut self, bound: Bound) -> Faulty<Option<StoreRow>> {
         match (self, bound.arguments) {
             #[cfg(feature = "postgres")]
-            (Self::Postgres(session), Arguments::Postgres(values)) => {
-                session.first(bound.sql, values.arguments).await
+            (Self::Postgres(session), Arguments::Postgres(arguments)) => {
+                session.first(bound.sql, arguments).await
             }
             #[cfg(feature = "sqlite")]
             (Self::Sqlite(session), Arguments::Sqlite(arguments)) => {
@@ -226,8 +223,8 @@ impl Session {
     pub(crate) fn stream(&mut self, bound: Bound) -> BoxStream<'_, Faulty<StoreRow>> {
         match (self, bound.arguments) {
             #[cfg(feature = "postgres")]
-            (Self::Postgres(session), Arguments::Postgres(values)) => {
-                session.stream(bound.sql, values.arguments)
+            (Self::Postgres(session), Arguments::Postgres(arguments)) => {
+                session.stream(bound.sql, arguments)
             }
             #[cfg(feature = "sqlite")]
             (Self::Sqlite(session), Arguments::Sqlite(arguments)) => {

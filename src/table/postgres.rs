@@ -1,7 +1,5 @@
 //! Declarations as PostgreSQL's DDL: the tables, and the wall in front of their rows.
 
-pub(crate) mod read;
-
 use std::borrow::Cow;
 
 use super::definition::{ColumnDefinition, ColumnType, OnDelete, TableDefinition};
@@ -140,7 +138,7 @@ pub(super) fn statements(
     roles: &PostgresRoles,
     names: &Names,
 ) -> Vec<String> {
-    let mut statements = vec![ground(roles), read::create(roles)];
+    let mut statements = vec![ground(roles)];
     for table in tables {
         statements.extend(create_table(table, organizations, names));
         statements.extend(wall(table, organizations, roles, names));

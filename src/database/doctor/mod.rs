@@ -105,9 +105,6 @@ pub(crate) struct Examination {
     pub(crate) report: Report,
     /// Declared tables that do not exist.
     pub(crate) absent: Vec<&'static TableDefinition>,
-    /// The function through which PostgreSQL's reads may go.
-    #[cfg(feature = "postgres")]
-    pub(crate) read: Option<String>,
 }
 
 /// Whether `create_tables` mends it on the way, so that it says nothing before.

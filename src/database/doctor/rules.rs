@@ -163,10 +163,6 @@ rules! {
         "what the policy lets through cannot be told from its text";
     PG_POLICY_WITHOUT_CHECK = Warning "postgres-policy-without-check":
         "what may be written hangs on the rule for what may be read, and follows it when that is changed";
-    PG_READ_ABSENT = Warning "postgres-read-absent":
-        "nothing but time: a read outside of a transaction waits for two round trips instead of one";
-    PG_READ_ALTERED = Warning "postgres-read-altered":
-        "whoever altered the function could have reads run in another's name; it is not called, and reads wait for two round trips";
     PG_REFERENCE_ACTION = Warning "postgres-reference-action":
         "deleting or changing a row deletes or changes others that the declaration keeps";
     PG_REFERENCE_DEFERRED = Warning "postgres-reference-deferred":

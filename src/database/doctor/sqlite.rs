@@ -55,12 +55,7 @@ pub(crate) async fn examine(
     if deep {
         findings.extend(rows::examine_file(connection).await?);
     }
-    Ok(Examination {
-        report: Report::new(findings, accepted, deep, "sqlite-"),
-        absent,
-        #[cfg(feature = "postgres")]
-        read: None,
-    })
+    Ok(Examination { report: Report::new(findings, accepted, deep, "sqlite-"), absent })
 }
 
 /// A declared table on the examination couch.

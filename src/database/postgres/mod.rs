@@ -23,11 +23,10 @@ use crate::id::{OrganizationId, OrganizationKey};
 use crate::table::{Dialect, Schema};
 
 pub(crate) use alone::Read;
-pub(crate) use bind::Values;
+pub(crate) use bind::add;
 pub(crate) use open::{PostgresSettings, Secret, options};
 pub(crate) use session::Session;
 
-use alone::Alone;
 use names::{NAMES, SharedNames};
 use open::Pool;
 
@@ -55,7 +54,6 @@ pub(crate) struct PostgresStore {
     /// The pool of the cross-tenant role.
     across: Option<Pool>,
     settings: PostgresSettings,
-    alone: Alone,
     statement_timeout: Option<Duration>,
     transaction_max_age: Duration,
     names: SharedNames,
@@ -76,7 +74,6 @@ impl PostgresStore {
         let application = open::pool(options(url)?, &postgres, settings.statement_timeout).await?;
         Ok(Self {
             application,
-            alone: Alone::default(),
             across,
             statement_timeout: settings.statement_timeout,
             transaction_max_age: settings.transaction_max_age,

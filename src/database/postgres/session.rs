@@ -5,9 +5,8 @@ use std::time::Duration;
 use futures_core::stream::BoxStream;
 use futures_util::TryStreamExt as _;
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::types::Oid;
-use sqlx::postgres::{PgArguments, PgConnection, PgTypeInfo, Postgres};
-use sqlx::{Column as _, Connection as _, Either, Executor as _, SqlStr, Statement as _};
+use sqlx::postgres::{PgArguments, PgConnection, Postgres};
+use sqlx::{Connection as _, Either, Executor as _, SqlStr};
 use sqlx_core::transaction::TransactionManager as _;
 use tokio::runtime::Handle;
 
@@ -109,24 +108,6 @@ impl Session {
 
     pub(super) const fn is_sound(&self) -> bool {
         self.sound
-    }
-
-    /// The types of a statement's columns, for values of these types.
-    pub(super) async fn describe(
-        &mut self,
-        sql: SqlStr,
-        types: &[u32],
-    ) -> Faulty<Vec<Option<Oid>>> {
-        self.sound = false;
-        let types: Vec<_> = types.iter().map(|oid| PgTypeInfo::with_oid(Oid(*oid))).collect();
-        let described = self.connection.prepare_with(sql, &types);
-        let described = answered(self.limit, &mut self.silent, described).await;
-        let described = described.and_then(|known| known.map_err(|error| self.reduce(&error)));
-        self.settle(
-            described.map(|known| {
-                known.columns().iter().map(|column| column.type_info().oid()).collect()
-            }),
-        )
     }
 
     /// Reads what is left of an answer that nobody waited for.

@@ -110,7 +110,7 @@ async fn changes_hands(prepared: Option<bool>) {
 /// it answers with is of one organization all the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn l13_prepared_statements_that_a_pooler_mixes_up_stay_in_their_organization() {
-    // Without a limit of time reads go through the function, which is mixed up as well.
+    // Without a limit of time reads go by themselves, which is mixed up as well.
     for limit in [LIMIT, None] {
         mixed_up(limit).await;
     }

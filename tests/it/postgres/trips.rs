@@ -62,7 +62,7 @@ async fn a_read_waits_once_more_than_its_statements_and_a_write_twice() {
     assert_eq!(insert.await, 3, "BEGIN, INSERT, COMMIT");
     let find =
         counted.trips(async |_| Order::find(a, Uuid::from_u128(1)).fetch_one(db).await.map(drop));
-    assert_eq!(find.await, 1, "the function, which begins and ends by itself");
+    assert_eq!(find.await, 1, "a statement that begins and ends by itself");
     let list = counted.trips(async |_| Order::select(a).fetch_all(db).await.map(drop));
     assert_eq!(list.await, 1);
     let count = counted.trips(async |_| Order::select(a).count(db).await.map(drop));

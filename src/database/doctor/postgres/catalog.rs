@@ -4,7 +4,6 @@
 use sqlx::FromRow;
 use sqlx::postgres::{PgConnection, PgRow, Postgres};
 
-use super::function::ReadFunction;
 use super::rights::{Access, Role, SearchPath, Server};
 use crate::database::postgres;
 use crate::error::{Error, Result};
@@ -20,7 +19,6 @@ pub(super) struct Catalog {
     /// SECURITY DEFINER functions that the role can call, or that a trigger or an aggregate calls,
     /// and their owners.
     pub(super) definer_functions: Vec<(String, String)>,
-    pub(super) read_functions: Vec<ReadFunction>,
 }
 
 #[derive(Debug)]
@@ -356,7 +354,6 @@ impl Catalog {
         }
         Ok(Self {
             definer_functions: rows(connection, DEFINER_FUNCTIONS).await?,
-            read_functions: ReadFunction::all(connection).await?,
             relations,
             role,
             across,

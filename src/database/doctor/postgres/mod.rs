@@ -1,7 +1,6 @@
 //! The examination of a PostgreSQL database, as the role that will serve scopes.
 
 mod catalog;
-mod function;
 mod objects;
 mod partitions;
 mod policy;
@@ -45,7 +44,7 @@ pub(crate) async fn examine(
         // The catalogue of an older server lacks what is asked next.
         let absent = schema.tables().collect();
         let report = report(findings, accepted, false);
-        return Ok(Examination { report, absent, read: None });
+        return Ok(Examination { report, absent });
     }
     let other = schema.roles().cross_tenant_name();
     let catalog = Catalog::read(connection, server, path, other).await?;
@@ -87,7 +86,6 @@ pub(crate) async fn examine(
         }
     }
     objects::examine(&mut examination);
-    let read = function::examine(&mut examination);
     let deep = across.is_some();
     if let Some(across) = &mut across {
         for definition in schema.tables() {
@@ -102,7 +100,7 @@ pub(crate) async fn examine(
     if let Some(set_up) = look_up(&catalog.path) {
         findings = findings.into_iter().map(|found| found.in_one_transaction(&set_up)).collect();
     }
-    Ok(Examination { report: report(findings, accepted, deep), absent, read })
+    Ok(Examination { report: report(findings, accepted, deep), absent })
 }
 
 /// Whoever runs a remedy is to reach what the application's role reaches.
