@@ -20,6 +20,8 @@ use super::sqlite::{self, SqliteStore};
 use super::statement::{Arguments, Bound};
 use crate::error::Result;
 use crate::id::OrganizationId;
+#[cfg(feature = "postgres")]
+use crate::scope::TenantScope;
 use crate::table::{Dialect, Schema, StoreRow, TableDefinition};
 
 /// The store of a Database.
@@ -105,13 +107,11 @@ impl Store {
 
     /// A read of one statement that needs no transaction around it, where the store has such.
     #[cfg(feature = "postgres")]
-    pub(crate) async fn read(
-        &self,
-        organization: Option<&OrganizationId>,
-    ) -> Result<Option<postgres::Read>> {
-        match (self, organization) {
-            (Self::Postgres(store), Some(organization)) => store.read(organization).await,
-            _ => Ok(None),
+    pub(crate) async fn read(&self, scope: &TenantScope) -> Result<Option<postgres::Read>> {
+        match self {
+            Self::Postgres(store) => store.read(scope).await,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => Ok(None),
         }
     }
 

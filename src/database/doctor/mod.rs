@@ -105,6 +105,10 @@ pub(crate) struct Examination {
     pub(crate) report: Report,
     /// Declared tables that do not exist.
     pub(crate) absent: Vec<&'static TableDefinition>,
+    /// Whether reads may go by themselves: no policy is looked at before their statement sets whose
+    /// rows it touches.
+    #[cfg(feature = "postgres")]
+    pub(crate) alone: bool,
 }
 
 /// Whether `create_tables` mends it on the way, so that it says nothing before.

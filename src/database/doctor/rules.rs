@@ -151,6 +151,8 @@ rules! {
         "no policy confines a statement that lost its predicate to its organization";
     PG_POLICY_CONVERTS = Warning "postgres-policy-converts":
         "no index serves a converted tenant column, so that every statement reads all organizations' rows, and its time tells how many there are";
+    PG_POLICY_EARLY = Warning "postgres-policy-early":
+        "partitions can be chosen by the policy before a read by itself says whose rows it touches, which would lose rows, so that every read runs in a transaction";
     PG_POLICY_EXTRA = Warning "postgres-policy-extra":
         "it permits more than the declared policies do, and is all that remains where the wall is dropped";
     PG_POLICY_FAIL_OPEN = Fatal "postgres-policy-fail-open":

@@ -55,7 +55,12 @@ pub(crate) async fn examine(
     if deep {
         findings.extend(rows::examine_file(connection).await?);
     }
-    Ok(Examination { report: Report::new(findings, accepted, deep, "sqlite-"), absent })
+    Ok(Examination {
+        report: Report::new(findings, accepted, deep, "sqlite-"),
+        absent,
+        #[cfg(feature = "postgres")]
+        alone: false,
+    })
 }
 
 /// A declared table on the examination couch.

@@ -7,21 +7,24 @@
 //! of whoever waits.
 //!
 //! What goes wrong with this way and not with the statement (a column is of another type than it
-//! was, the connection was closed meanwhile, nobody may call `set_config`) is no error: the statement then runs in a transaction.
+//! was, the connection was closed meanwhile, nobody may call `set_config`) is no error: the
+//! statement then runs in a transaction.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use sqlx::postgres::PgArguments;
 use sqlx::{Arguments as _, SqlStr};
 
 use super::{PostgresStore, Session};
-use crate::database::fault::{Fault, Faulty};
+use crate::database::fault::{Fault, Faulty, StoreError};
 use crate::database::raw;
 use crate::database::statement::{Arguments, Bound};
 use crate::database::store::Purpose;
 use crate::error::{Error, Result};
 use crate::id::OrganizationId;
 use crate::query::Sql;
+use crate::scope::TenantScope;
 use crate::table::StoreRow;
 
 impl PostgresStore {
@@ -29,31 +32,29 @@ impl PostgresStore {
     ///
     /// INVARIANT: only where statements stay prepared, because those that do not are parsed in one
     /// message and run in the next, between which a pooler can lend the connection to another
-    /// client; and only where the server limits the time of every statement, because nothing that
-    /// the statement sets does.
-    pub(crate) async fn read(
-        self: &Arc<Self>,
-        organization: &OrganizationId,
-    ) -> Result<Option<Read>> {
+    /// client; only where the server limits the time of every statement, because nothing that the
+    /// statement sets does; and only where the doctor saw no policy that is looked at when the
+    /// statement starts, before it sets anything.
+    pub(crate) async fn read(self: &Arc<Self>, scope: &TenantScope) -> Result<Option<Read>> {
         let pool = &self.application;
-        if !pool.prepared || !pool.limited {
+        if !pool.prepared || !pool.limited || !self.alone.load(Ordering::Acquire) {
             return Ok(None);
         }
-        let session = self.idle_session(pool, self.statement_timeout).await;
-        let session = session.map_err(|fault| Self::unavailable(pool, fault))?;
-        Ok(Some(Read {
-            store: Arc::clone(self),
-            organization: organization.clone(),
-            session: Some(session),
-        }))
+        let session = match self.idle_session(pool, self.statement_timeout).await {
+            Ok(session) => Some(session),
+            // A connection that breaks while it is made: a transaction tries the next ones.
+            Err(Fault::Garbled(_) | Fault::Lost(_)) => None,
+            Err(fault) => return Err(Self::unavailable(pool, fault)),
+        };
+        Ok(Some(Read { store: Arc::clone(self), scope: scope.clone(), session }))
     }
 }
 
 /// One read of one organization, outside of a transaction.
 pub(crate) struct Read {
     store: Arc<PostgresStore>,
-    organization: OrganizationId,
-    session: Option<Session>,
+    scope: TenantScope,
+    pub(super) session: Option<Session>,
 }
 
 impl Read {
@@ -64,7 +65,7 @@ impl Read {
     ) -> Faulty<u64> {
         let (sql, values) = split(bound)?;
         if let Some(session) = &mut self.session {
-            let (alone, arguments) = scoped(&sql, &values, &self.organization)?;
+            let (alone, arguments) = scoped(&sql, &values, self.scope.organization())?;
             let mut handed_over = false;
             let outcome = session
                 .run(alone, arguments, |row| {
@@ -73,7 +74,7 @@ impl Read {
                 })
                 .await;
             match outcome {
-                Err(fault) if !handed_over && retreats(&fault) => {}
+                Err(fault) if !handed_over && self.retreats(&fault) => {}
                 outcome => return outcome,
             }
         }
@@ -83,9 +84,9 @@ impl Read {
     pub(crate) async fn first(&mut self, bound: Bound) -> Faulty<Option<StoreRow>> {
         let (sql, values) = split(bound)?;
         if let Some(session) = &mut self.session {
-            let (alone, arguments) = scoped(&sql, &values, &self.organization)?;
+            let (alone, arguments) = scoped(&sql, &values, self.scope.organization())?;
             match session.first(alone, arguments).await {
-                Err(fault) if retreats(&fault) => {}
+                Err(fault) if self.retreats(&fault) => {}
                 outcome => return outcome,
             }
         }
@@ -95,7 +96,8 @@ impl Read {
     /// The same connection in a transaction, or another one where it was lost.
     async fn begun(&mut self) -> Faulty<&mut Session> {
         let begins_with = self.store.application.begins_with;
-        let begin = self.store.begin_sql(Some(&self.organization), Purpose::Read, begins_with)?;
+        let organization = Some(self.scope.organization());
+        let begin = self.store.begin_sql(organization, Purpose::Read, begins_with)?;
         let mut begun = None;
         if let Some(mut session) = self.session.take()
             && session.is_sound()
@@ -108,23 +110,31 @@ impl Read {
         }
         let session = match begun {
             Some(session) => session,
-            None => self.store.session(Some(&self.organization), Purpose::Read).await?,
+            None => self.store.session(organization, Purpose::Read).await?,
         };
+        // The wait for a connection can be long.
+        self.scope.check()?;
         Ok(self.session.insert(session))
     }
-}
 
-/// Whether the statement runs in a transaction after this: what failed may have been the way.
-const fn retreats(fault: &Fault) -> bool {
-    matches!(
-        fault,
-        Fault::Garbled(_)
-            | Fault::Internal(_)
-            | Fault::Lost(_)
-            | Fault::Outdated(_)
-            | Fault::Unprepared(_)
-            | Fault::Unprivileged(_)
-    )
+    /// Whether the statement runs in a transaction after this: what failed may have been the way.
+    fn retreats(&mut self, fault: &Fault) -> bool {
+        // It has an organization that nobody of us gave it.
+        if matches!(fault, Fault::Internal(StoreError::Postgres(code)) if code == b"42704")
+            && let Some(session) = self.session.take()
+        {
+            session.close();
+        }
+        matches!(
+            fault,
+            Fault::Garbled(_)
+                | Fault::Internal(_)
+                | Fault::Lost(_)
+                | Fault::Outdated(_)
+                | Fault::Unprepared(_)
+                | Fault::Unprivileged(_)
+        )
+    }
 }
 
 fn split(bound: Bound) -> Result<(SqlStr, PgArguments)> {
@@ -163,10 +173,11 @@ pub(super) fn render(statement: &str, organization: usize) -> String {
         "SELECT tenantry_read.* FROM (SELECT \
          pg_catalog.set_config(CASE WHEN pg_catalog.current_setting('tenantry.organization', true) \
          OPERATOR(pg_catalog.<>) '' THEN 'the_transaction_has_an_organization' \
-         ELSE 'tenantry.organization' END, ${organization}::pg_catalog.text, true) AS organization, \
-         pg_catalog.set_config('transaction_read_only', 'on', true) AS read_only \
+         ELSE 'tenantry.organization' END, ${organization}::pg_catalog.text, true) AS tenantry_organization, \
+         pg_catalog.set_config('transaction_read_only', 'on', true) AS tenantry_read_only \
          OFFSET 0) AS tenantry_scope CROSS JOIN LATERAL (SELECT * FROM ({statement}) AS tenantry_statement \
-         WHERE tenantry_scope.organization IS NOT NULL AND tenantry_scope.read_only IS NOT NULL \
+         WHERE tenantry_scope.tenantry_organization IS NOT NULL \
+         AND tenantry_scope.tenantry_read_only IS NOT NULL \
          OFFSET 0) AS tenantry_read"
     )
 }

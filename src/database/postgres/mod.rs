@@ -9,6 +9,7 @@ mod open;
 mod session;
 
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::postgres::PgConnection;
@@ -54,6 +55,8 @@ pub(crate) struct PostgresStore {
     /// The pool of the cross-tenant role.
     across: Option<Pool>,
     settings: PostgresSettings,
+    /// Whether the last examination saw nothing that keeps reads in transactions.
+    alone: AtomicBool,
     statement_timeout: Option<Duration>,
     transaction_max_age: Duration,
     names: SharedNames,
@@ -74,6 +77,7 @@ impl PostgresStore {
         let application = open::pool(options(url)?, &postgres, settings.statement_timeout).await?;
         Ok(Self {
             application,
+            alone: AtomicBool::new(false),
             across,
             statement_timeout: settings.statement_timeout,
             transaction_max_age: settings.transaction_max_age,
@@ -237,7 +241,9 @@ impl PostgresStore {
             across.rollback().await?;
         }
         session.rollback().await?;
-        examined
+        let examined = examined?;
+        self.alone.store(examined.alone, Ordering::Release);
+        Ok(examined)
     }
 
     /// Another role than the declared one would find no row, without an error.

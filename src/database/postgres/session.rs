@@ -106,6 +106,11 @@ impl Session {
         Ok(())
     }
 
+    /// Closes the connection, so that nobody borrows it.
+    pub(super) fn close(mut self) {
+        self.sound = false;
+    }
+
     pub(super) const fn is_sound(&self) -> bool {
         self.sound
     }

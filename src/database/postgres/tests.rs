@@ -43,6 +43,7 @@ crate::tenant_table! {
 const ROWS: i64 = 200;
 
 struct World {
+    issuer: ScopeIssuer,
     db: Database,
     a: TenantScope,
     b: TenantScope,
@@ -80,7 +81,7 @@ async fn world_of(schema: Schema, connections: u32) -> World {
         .await
         .unwrap();
     db.create_tables().await.unwrap();
-    World { db, a, b, database }
+    World { issuer, db, a, b, database }
 }
 
 fn store(db: &Database) -> &PostgresStore {
@@ -217,7 +218,7 @@ async fn l14_whatever_is_dropped_half_way_the_next_borrower_finds_nothing() {
 async fn l14_a_read_by_itself_leaves_nothing_wherever_it_is_cut() {
     let world = world().await;
     read(&world).await.unwrap();
-    assert!(is_alone(&world.db).await, "the reads of this test go by themselves");
+    assert!(is_alone(&world.db, &world.a).await, "the reads of this test go by themselves");
     let mut cut = 0;
     for attempt in 0..600 {
         let mut random = [0; 2];
@@ -241,10 +242,8 @@ async fn l14_a_read_by_itself_leaves_nothing_wherever_it_is_cut() {
 }
 
 /// Whether a read goes by itself.
-async fn is_alone(db: &Database) -> bool {
-    let Store::Postgres(store) = db.store() else { unreachable!("the test opened PostgreSQL") };
-    let organization = OrganizationId::new();
-    store.read(&organization).await.unwrap().is_some()
+async fn is_alone(db: &Database, scope: &TenantScope) -> bool {
+    db.store().read(scope).await.unwrap().is_some()
 }
 
 const CLOSE_OTHERS: &str = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
@@ -276,7 +275,7 @@ async fn reads_go_alone_where_the_server_stops_them_in_time() {
         superuser.execute(sqlx::raw_sql(CLOSE_OTHERS)).await.unwrap();
         let builder = Database::builder().prepared_statements(true).statement_timeout(limit);
         let db = builder.connect(url, Schema::new().tenant::<Mark>()).await.unwrap();
-        assert_eq!(is_alone(&db).await, alone, "{url} {limit:?} {configured}");
+        assert_eq!(is_alone(&db, &world.a).await, alone, "{url} {limit:?} {configured}");
         if url == &direct && limit.is_some() {
             let mut connection = store(&db).application.connections.acquire().await.unwrap();
             let row = connection.fetch_one(sqlx::raw_sql("SHOW statement_timeout")).await.unwrap();

@@ -307,7 +307,7 @@ impl<'e> Run<'e> {
     async fn reader(&mut self, actor: Actor<'_>) -> Result<Reader<'_>> {
         #[cfg(feature = "postgres")]
         if let (Self::Database(database), Actor::Scope(scope)) = (&*self, actor)
-            && let Some(read) = database.store().read(actor.organization()).await?
+            && let Some(read) = database.store().read(scope).await?
         {
             scope.check()?;
             return Ok(Reader::Alone(read));

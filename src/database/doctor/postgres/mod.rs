@@ -44,11 +44,11 @@ pub(crate) async fn examine(
         // The catalogue of an older server lacks what is asked next.
         let absent = schema.tables().collect();
         let report = report(findings, accepted, false);
-        return Ok(Examination { report, absent });
+        return Ok(Examination { report, absent, alone: false });
     }
     let other = schema.roles().cross_tenant_name();
     let catalog = Catalog::read(connection, server, path, other).await?;
-    let mut examination = Doctor { schema, catalog: &catalog, findings };
+    let mut examination = Doctor { schema, catalog: &catalog, findings, alone: true };
     role::examine(&mut examination);
     let mut absent = Vec::new();
     for definition in parents_first(schema) {
@@ -96,11 +96,11 @@ pub(crate) async fn examine(
             }
         }
     }
-    let mut findings = examination.findings;
+    let Doctor { mut findings, alone, .. } = examination;
     if let Some(set_up) = look_up(&catalog.path) {
         findings = findings.into_iter().map(|found| found.in_one_transaction(&set_up)).collect();
     }
-    Ok(Examination { report: report(findings, accepted, deep), absent })
+    Ok(Examination { report: report(findings, accepted, deep), absent, alone })
 }
 
 /// Whoever runs a remedy is to reach what the application's role reaches.
@@ -118,6 +118,7 @@ struct Doctor<'a> {
     schema: &'a Schema,
     catalog: &'a Catalog,
     findings: Vec<Finding>,
+    alone: bool,
 }
 
 impl Doctor<'_> {

@@ -43,6 +43,23 @@ pub(super) fn judge(text: &str, tenant: &str, kind: OrganizationKind) -> Verdict
     })
 }
 
+/// Whether a part of the expression may be looked at when a statement starts, before one that goes by
+/// itself has set its organization: PostgreSQL chooses the partitions of a table then, by whatever
+/// stands in no sub-select and is the same for the whole statement.
+///
+/// The declared policy is not. Of others it is enough that they call something on a table with
+/// partitions, or read another table, which may have some.
+pub(super) fn is_early(text: &str, tenant: &str, kind: OrganizationKind, parted: bool) -> bool {
+    let calls = || {
+        text.as_bytes().windows(2).any(|pair| {
+            let [before, b'('] = pair else { return false };
+            before.is_ascii_alphanumeric() || matches!(before, b'_' | b'"')
+        })
+    };
+    let reads = || text.split_whitespace().any(|word| word == "FROM");
+    judge(text, tenant, kind) != Verdict::Sound && (parted && calls() || reads())
+}
+
 /// `tenant = setting`, in either order.
 ///
 /// INVARIANT: nothing is converted to a type that does not tell all organizations apart. A cast to

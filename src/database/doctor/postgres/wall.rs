@@ -1,7 +1,7 @@
 //! Row-level security and the privileges of a declared table.
 
 use super::catalog::{Policy, quoted};
-use super::policy::{Verdict, judge};
+use super::policy::{Verdict, is_early, judge};
 use super::rights::Access;
 use super::{Table, rules};
 use crate::database::doctor::rules::Rule;
@@ -100,6 +100,13 @@ pub(super) fn examine(table: &mut Table<'_, '_>) {
             let object = table.under(&policy.name);
             let advice = "a permissive policy that no declaration names applies to the role";
             table.find(&rules::PG_POLICY_EXTRA, object, advice, vec![drop(&policy.name)]);
+        }
+        let early = |text: &str| is_early(text, tenant, kind, relation.partitioned.is_some());
+        if policy.using.as_deref().is_some_and(early) {
+            table.doctor.alone = false;
+            let object = table.under(&policy.name);
+            let advice = "build the policy of columns and constants, or in the form of the declared one, or drop it";
+            table.find(&rules::PG_POLICY_EARLY, object, advice, Vec::new());
         }
     }
 }

@@ -1,13 +1,16 @@
 //! The statement around a read by itself: hand-made ones without any predicate, hostile names, and
 //! the plans of the real ones.
 
+use std::sync::atomic::Ordering;
+
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use super::cluster::CROSS_TENANT;
 use super::*;
 use crate::database::postgres::alone::render;
-use crate::query::{all, count};
+use crate::database::statement;
+use crate::query::{Sql, all, count};
 use crate::table::{First, Second};
 
 /// The texts that a statement without values sees for an organization, or the server's code.
@@ -273,6 +276,133 @@ async fn every_form(world: &World) {
     assert!(Book::select(a).filter(books::pages.gt(3)).exists(db).await.unwrap());
     let page = Book::select(a).order_by(books::pages.desc()).page(None, 10);
     assert_eq!(page.fetch(db).await.unwrap().rows.len(), 10);
+}
+
+/// Policies beside the declared one, and whether PostgreSQL can choose partitions by them before the
+/// organization is set. The first does; `elsewhere` is an organization of another partition.
+const POLICIES: [(&str, &str, bool); 6] = [
+    (
+        "books",
+        "organization_id IN (NULLIF(current_setting('tenantry.organization', true), '')::uuid, 'elsewhere')",
+        true,
+    ),
+    (
+        "books",
+        "organization_id = NULLIF(current_setting('tenantry.organization', true), '')::uuid",
+        true,
+    ),
+    ("books", "pages >= 0 AND title <> 'untitled'", false),
+    (
+        "books",
+        "organization_id = (SELECT NULLIF(current_setting('tenantry.organization', true), '')::uuid)",
+        false,
+    ),
+    ("shelves", "length(room) > 0", false),
+    ("shelves", "id IN (SELECT b.shelf_id FROM books AS b) OR room IS NOT NULL", true),
+];
+
+#[tokio::test]
+async fn l25_a_policy_that_chooses_partitions_keeps_reads_in_transactions() {
+    let world = library().await;
+    let (a, b) = (world.a.organization(), world.b.organization());
+    let mut superuser = world.database.superuser().await;
+    let elsewhere = format!(
+        "SELECT other::text FROM (SELECT gen_random_uuid() AS other FROM generate_series(1, 200)) AS o
+         WHERE NOT EXISTS (SELECT FROM generate_series(0, 2) AS part
+             WHERE satisfies_hash_partition('books'::regclass, 3, part, other)
+             AND (satisfies_hash_partition('books'::regclass, 3, part, '{a}'::uuid)
+                 OR satisfies_hash_partition('books'::regclass, 3, part, '{b}'::uuid)))
+         LIMIT 1"
+    );
+    let elsewhere = superuser.fetch_one(sqlx::raw_sql(AssertSqlSafe(elsewhere))).await.unwrap();
+    let elsewhere: String = elsewhere.get(0);
+    for (table, policy, early) in POLICIES {
+        let policy = policy.replace("elsewhere", &elsewhere);
+        run(
+            &mut superuser,
+            format!(
+                "CREATE POLICY also ON {table} AS RESTRICTIVE TO tenantry_app USING ({policy})"
+            ),
+        )
+        .await;
+        let report = world.db.doctor().await.unwrap();
+        let found: Vec<_> = report
+            .findings()
+            .iter()
+            .filter(|finding| finding.code() == "postgres-policy-early")
+            .map(|finding| finding.object().to_owned())
+            .collect();
+        let expected = if early { vec![format!("{table}/also")] } else { Vec::new() };
+        assert_eq!(found, expected, "{policy}");
+        // The server keeps a plan from the sixth run on.
+        for _ in 0..8 {
+            for scope in [&world.a, &world.b] {
+                let count = Book::select(scope).filter(books::pages.ge(0)).count(&world.db);
+                assert_eq!(count.await.unwrap(), BOOKS, "{policy}");
+                assert_eq!(Book::find(scope, 7).fetch_one(&world.db).await.unwrap().id, 7);
+                assert_eq!(Shelf::select(scope).fetch_all(&world.db).await.unwrap().len(), 5);
+            }
+        }
+        run(&mut superuser, format!("DROP POLICY also ON {table}")).await;
+    }
+    world.db.doctor().await.unwrap();
+    assert!(store(&world.db).alone.load(Ordering::Acquire), "the policies are gone");
+}
+
+/// Whatever waits for another connection is asked for its scope again.
+#[tokio::test]
+async fn l78_a_read_whose_connection_is_lost_is_refused_where_its_scope_has_ended() {
+    let world = world().await;
+    let bound = || {
+        let organization = Some(world.a.organization());
+        let sql = Sql::Once("SELECT 1::bigint".to_owned());
+        statement::bind(world.db.store(), sql, Vec::new(), organization).unwrap()
+    };
+    let mut superuser = world.database.superuser().await;
+    for ended in [false, true] {
+        let mut read = world.db.store().read(&world.a).await.unwrap().unwrap();
+        run(
+            &mut superuser,
+            "SELECT pg_terminate_backend(pid, 20000) FROM pg_stat_activity
+             WHERE usename = 'tenantry_app' AND datname = current_database()",
+        )
+        .await;
+        if ended {
+            world.issuer.suspend(world.a.organization().clone());
+        }
+        let outcome = read.first(bound()).await;
+        match outcome {
+            Ok(row) => assert!(row.is_some() && !ended),
+            Err(fault) => {
+                assert!(ended, "{fault:?}");
+                assert_eq!(fault.into_error(None).kind(), ErrorKind::Denied);
+            }
+        }
+    }
+}
+
+/// A connection that has an organization already goes to nobody.
+#[tokio::test]
+async fn l12_a_connection_with_an_organization_is_closed_by_the_read_that_meets_it() {
+    let world = world().await;
+    let mut read = world.db.store().read(&world.a).await.unwrap().unwrap();
+    let connection = read.session.as_mut().unwrap().connection();
+    let foreign = format!("SET tenantry.organization = '{}'", world.b.organization());
+    run(&mut *connection, foreign).await;
+    let before = text(&mut *connection, "SELECT pg_backend_pid()::text").await;
+    let organization = Some(world.a.organization());
+    let sql = Sql::Once("SELECT t0.id FROM marks AS t0".to_owned());
+    let bound = statement::bind(world.db.store(), sql, Vec::new(), organization).unwrap();
+    let mut rows = 0;
+    let counted = read.run(bound, |_| {
+        rows += 1;
+        Ok(())
+    });
+    counted.await.unwrap();
+    assert_eq!(rows, ROWS, "its own rows, from another connection");
+    drop(read);
+    let mut next = store(&world.db).application.connections.acquire().await.unwrap();
+    assert_ne!(text(&mut next, "SELECT pg_backend_pid()::text").await, before);
 }
 
 /// A value of each type that the statements above bind.
