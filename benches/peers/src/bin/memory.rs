@@ -36,7 +36,8 @@ fn main() {
             seen += 1;
         }
         assert_eq!(seen, rows);
-        println!("{how}\t{rows}\t{}", highest() - before);
+        // Where all of it fits into what was freed before, the mark may stand below what was resident.
+        println!("{how}\t{rows}\t{}", highest().saturating_sub(before));
     });
 }
 
