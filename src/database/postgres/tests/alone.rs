@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering;
 
 use serde_json::Value;
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, ValueRef as _};
 
 use super::cluster::CROSS_TENANT;
 use super::*;
@@ -415,15 +415,33 @@ fn value(kind: &str, organization: &OrganizationId) -> String {
 }
 
 /// What makes the server choose other plans than it would.
-const PLANNER: [&str; 7] = [
+const PLANNER: [&str; 12] = [
     "geqo = on",
     "enable_nestloop = off",
     "enable_hashjoin = off",
+    "enable_mergejoin = off; SET enable_hashjoin = off",
     "enable_seqscan = off",
-    "enable_indexscan = off",
-    "enable_sort = off",
+    "enable_indexscan = off; SET enable_indexonlyscan = off; SET enable_bitmapscan = off",
+    "enable_sort = off; SET enable_incremental_sort = off",
+    "enable_hashagg = off; SET enable_memoize = off; SET enable_material = off",
+    "enable_partition_pruning = off",
+    "enable_partitionwise_join = on; SET enable_partitionwise_aggregate = on",
+    "jit_above_cost = 0",
     "parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0",
 ];
+
+/// The rows of a statement as text, whatever their order.
+async fn rows(connection: &mut PgConnection, sql: &str) -> Vec<Vec<Option<String>>> {
+    let rows = connection.fetch_all(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))).await.unwrap();
+    let cell = |row: &sqlx::postgres::PgRow, at| {
+        let value = row.try_get_raw(at).unwrap();
+        (!value.is_null()).then(|| value.as_str().unwrap().to_owned())
+    };
+    let mut rows: Vec<Vec<_>> =
+        rows.iter().map(|row| (0..row.len()).map(|at| cell(row, at)).collect()).collect();
+    rows.sort();
+    rows
+}
 
 #[tokio::test]
 async fn l25_in_every_plan_the_organization_is_set_before_the_statement_starts() {
@@ -433,36 +451,57 @@ async fn l25_in_every_plan_the_organization_is_set_before_the_statement_starts()
     for _ in 0..2 {
         connections.push(store(&world.db).application.connections.acquire().await.unwrap());
     }
-    let mut looked = 0;
+    let (mut looked, mut found) = (0, 0);
+    let organization = world.a.organization();
     for connection in &mut connections {
         let statements = connection
             .fetch_all(sqlx::raw_sql(
-                "SELECT name, parameter_types::text[]::text AS types FROM pg_prepared_statements
-                 WHERE statement LIKE 'SELECT tenantry_read.%'",
+                "SELECT name, parameter_types::text[]::text AS types, statement
+                 FROM pg_prepared_statements WHERE statement LIKE 'SELECT tenantry_read.%'",
             ))
             .await
             .unwrap();
         for statement in statements {
             let (name, types): (String, String) = (statement.get(0), statement.get(1));
-            let types = types.trim_matches(['{', '}']).split(',');
-            let values: Vec<_> = types.map(|kind| value(kind, world.a.organization())).collect();
-            let explain =
-                format!("EXPLAIN (VERBOSE, FORMAT JSON) EXECUTE {name} ({})", values.join(", "));
+            let types: Vec<_> = types.trim_matches(['{', '}']).split(',').collect();
+            let values: Vec<_> = types.iter().map(|kind| value(kind, organization)).collect();
+            let execute = format!("EXECUTE {name} ({})", values.join(", "));
+            // The statement that would run in a transaction has no organization behind its values.
+            let whole: String = statement.get(2);
+            let (_, inside) = whole.split_once("LATERAL (SELECT * FROM (").unwrap();
+            let (inside, _) = inside.split_once(") AS tenantry_statement").unwrap();
+            let (types, own) = (&types[..types.len() - 1], &values[..values.len() - 1]);
+            run(&mut *connection, format!("PREPARE inside ({}) AS {inside}", types.join(", ")))
+                .await;
             for mode in ["force_generic_plan", "force_custom_plan"] {
                 for planner in PLANNER {
                     run(&mut *connection, format!("SET plan_cache_mode = {mode}; SET {planner}"))
                         .await;
-                    let explain = sqlx::raw_sql(AssertSqlSafe(explain.clone()));
+                    let explain = sqlx::raw_sql(AssertSqlSafe(format!(
+                        "EXPLAIN (VERBOSE, FORMAT JSON) {execute}"
+                    )));
                     let plan = connection.fetch_one(explain).await.unwrap();
-                    let plan = plan.try_get_raw(0).unwrap().as_str().unwrap().to_owned();
-                    judge(&plan);
-                    run(&mut *connection, "RESET ALL").await;
+                    judge(plan.try_get_raw(0).unwrap().as_str().unwrap());
+                    let alone = rows(&mut *connection, &execute).await;
+                    let begin =
+                        format!("BEGIN; SET LOCAL tenantry.organization = '{organization}'");
+                    run(&mut *connection, begin).await;
+                    let execute = format!("EXECUTE inside ({})", own.join(", "));
+                    assert_eq!(
+                        alone,
+                        rows(&mut *connection, &execute).await,
+                        "{planner}: {inside}"
+                    );
+                    run(&mut *connection, "ROLLBACK; RESET ALL").await;
                     looked += 1;
+                    found += alone.len();
                 }
             }
+            run(&mut *connection, "DEALLOCATE inside").await;
         }
     }
     assert!(looked >= 20 * 2 * PLANNER.len(), "{looked}");
+    assert!(found > looked, "rows were compared: {found} in {looked}");
 }
 
 /// A loop over the one row that sets, around the statement, which refers to it and is run for it.
