@@ -23,6 +23,7 @@ mod sql;
 mod store;
 #[cfg(all(unix, feature = "files"))]
 mod temporary;
+mod value;
 
 pub use credentials::{Credentials, CredentialsBuilder, OpenCredential};
 #[cfg(all(unix, feature = "files"))]
@@ -45,3 +46,6 @@ pub use sql::SqlCredentialStore;
 pub use store::CredentialStore;
 #[cfg(all(unix, feature = "files"))]
 pub use temporary::{TemporaryCredentialFile, TemporaryCredentials};
+pub use value::SealedValue;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(crate) use value::key_of;

@@ -1,5 +1,6 @@
 //! Credentials: what is said about one, and how one is stored.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -74,8 +75,8 @@ pub struct Snapshot<T> {
 #[non_exhaustive]
 pub struct KeyUse {
     /// The table and column.
-    pub column: &'static str,
-    /// The key: `None` for values that are not sealed yet.
+    pub column: Cow<'static, str>,
+    /// The key: `None` for values that are not sealed, or not under a key of the organization's.
     #[serde(serialize_with = "as_text")]
     pub key: Option<KeyId>,
     /// How many values.
@@ -209,8 +210,8 @@ impl<T> Snapshot<T> {
 impl KeyUse {
     /// A count.
     #[must_use]
-    pub fn new(column: &'static str, key: Option<KeyId>, count: u64) -> Self {
-        Self { column, key, count }
+    pub fn new(column: impl Into<Cow<'static, str>>, key: Option<KeyId>, count: u64) -> Self {
+        Self { column: column.into(), key, count }
     }
 }
 

@@ -69,6 +69,22 @@ impl<'a> Envelope<'a> {
         Ok(Self { prefix, key, salt, commitment, ciphertext })
     }
 
+    /// Between which bytes lie the values that name a key: from the first on, and below the second.
+    pub(crate) fn ranges(key: KeyId) -> [[Vec<u8>; 2]; 2] {
+        [0, PADDED].map(|flags| {
+            let from = [&[MAGIC, VERSION, SUITE, flags], &key.as_uuid().as_bytes()[..]].concat();
+            let mut to = from.clone();
+            // The first byte never overflows.
+            for byte in to.iter_mut().rev() {
+                *byte = byte.wrapping_add(1);
+                if *byte != 0 {
+                    break;
+                }
+            }
+            [from, to]
+        })
+    }
+
     /// The key that the value names, which must be one of its owner's.
     pub(crate) fn key(&self) -> KeyId {
         self.key
@@ -190,6 +206,11 @@ impl SealFault {
         }
     }
 }
+
+/// With what every sealed value begins.
+pub(crate) const SEALED_PREFIX: [u8; 3] = [MAGIC, VERSION, SUITE];
+/// The shortest sealed value in bytes.
+pub(crate) const SEALED_LENGTH: usize = HEADER + TAG;
 
 const LABEL: &[u8] = b"tenantry/seal/1";
 const MAGIC: u8 = 0xFA;

@@ -16,6 +16,8 @@ mod tlv;
 pub use blind::BlindIndex;
 pub use context::{SealContext, SecretKind};
 pub(crate) use envelope::{Envelope, SealFault, seal};
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(crate) use envelope::{SEALED_LENGTH, SEALED_PREFIX};
 #[cfg(feature = "aws-kms")]
 pub use kek::AwsKms;
 pub use kek::{

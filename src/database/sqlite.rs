@@ -187,7 +187,7 @@ pub(super) fn add(arguments: &mut SqliteArguments, given: Given<'_>) -> Result<(
         Given::Value(value) => match value {
             Value::Null => arguments.add(None::<i64>),
             Value::Bool(value) => arguments.add(i64::from(value)),
-            Value::Bytes(value) => arguments.add(value),
+            Value::Bytes(value) | Value::Sealed(value) => arguments.add(value),
             Value::Date(value) | Value::I32(value) => arguments.add(i64::from(value)),
             Value::Decimal(value, _) | Value::I64(value) | Value::Timestamp(value) => {
                 arguments.add(value)

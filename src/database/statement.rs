@@ -4,6 +4,8 @@ use sqlx::SqlStr;
 
 use super::raw;
 use super::store::Store;
+use crate::credential::key_of;
+use crate::crypto::KeyId;
 use crate::error::{Error, Result};
 use crate::id::OrganizationId;
 use crate::query::{Bind, Rendered, Sink, Sql, unbound};
@@ -37,6 +39,8 @@ pub(crate) struct Binder {
     organization: Option<OrganizationId>,
     /// Of each value, whether it is the organization; where the second opinion asks.
     organizations: Option<Vec<bool>>,
+    /// The key that seals for the organization and goes on to until the transaction ends.
+    sealing: Option<KeyId>,
     failure: Option<Error>,
 }
 
@@ -50,8 +54,15 @@ impl Binder {
             arguments: store.arguments(),
             organization: organization.cloned(),
             organizations: remembers.then(Vec::new),
+            sealing: None,
             failure: None,
         }
+    }
+
+    /// The same, for a transaction that holds the key by which the organization seals.
+    pub(crate) const fn sealing(mut self, key: Option<KeyId>) -> Self {
+        self.sealing = key;
+        self
     }
 
     pub(crate) fn organizations(&self) -> Option<&[bool]> {
@@ -67,6 +78,13 @@ impl Binder {
             }
             (Bind::Slot(..), _) => return Err(unbound()),
             (Bind::Value(Value::Refused(reason)), _) => return Err(Error::invalid(reason)),
+            // INVARIANT: no value is written under a key that may be retired meanwhile, having been
+            // counted without it.
+            (Bind::Value(Value::Sealed(value)), _)
+                if self.sealing.is_none_or(|key| key_of(&value) != Some(key)) =>
+            {
+                return Err(self.unheld());
+            }
             (Bind::Value(value), _) => Given::Value(value),
         };
         match &mut self.arguments {
@@ -74,6 +92,20 @@ impl Binder {
             Arguments::Postgres(arguments) => super::postgres::add(arguments, given),
             #[cfg(feature = "sqlite")]
             Arguments::Sqlite(arguments) => super::sqlite::add(arguments, given),
+        }
+    }
+}
+
+impl Binder {
+    #[cold]
+    fn unheld(&self) -> Error {
+        match self.sealing {
+            None => Error::misuse(
+                "a sealed value is written in a transaction that `SqlCredentialStore::begin` began",
+            ),
+            Some(_) => Error::conflict(
+                "the value was sealed under a key that does not seal any more: seal it again",
+            ),
         }
     }
 }

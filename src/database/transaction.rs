@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::store::{Purpose, Session};
 use super::{Database, Settings};
+use crate::crypto::KeyId;
 use crate::error::{Error, Result};
 use crate::scope::TenantScope;
 
@@ -48,6 +49,8 @@ pub struct Transaction {
     unwound: Option<u32>,
     retryable: bool,
     begun: Duration,
+    /// The key by which the organization seals, where the transaction keeps changes of it waiting.
+    sealing: Option<KeyId>,
 }
 
 impl fmt::Debug for Transaction {
@@ -80,6 +83,7 @@ impl Transaction {
             unwound: None,
             retryable: false,
             begun: scope.issuer().clock().monotonic(),
+            sealing: None,
         })
     }
 
@@ -91,6 +95,15 @@ impl Transaction {
 
     pub(super) const fn database(&self) -> &Database {
         &self.database
+    }
+
+    /// The key by which the organization seals, which the transaction has locked.
+    pub(crate) const fn hold(&mut self, key: KeyId) {
+        self.sealing = Some(key);
+    }
+
+    pub(super) const fn sealing(&self) -> Option<KeyId> {
+        self.sealing
     }
 
     fn settings(&self) -> &Settings {

@@ -20,6 +20,7 @@
 
 mod aggregate;
 mod ast;
+mod census;
 mod insert;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod inspect;
@@ -49,6 +50,7 @@ pub use sources::{Append, Columns, Member, OneOf, Outer, Sources, Within};
 pub use write::{Delete, DeleteDraft, NamesRows, Restricted, Unrestricted, Update, UpdateDraft};
 
 pub(crate) use ast::{ColumnRef, Op, OrderKey, OrderTerm, Predicate, SelectAst, Term};
+pub(crate) use census::{Census, census};
 pub(crate) use insert::InsertAst;
 pub(crate) use predicate::reference;
 pub(crate) use prepare::unbound;

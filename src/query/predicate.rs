@@ -159,11 +159,11 @@ pub trait Argument<V> {
 }
 
 macro_rules! operands {
-    ($([$($generics:tt)*] $value:ty, $operand:ty, $encode:expr;)*) => {$(
+    ($([$($generics:tt)*] $value:ty, $operand:ty, $encode:expr, $compare:expr;)*) => {$(
         #[diagnostic::do_not_recommend]
         impl<$($generics)*, T> Operand<T, $value> for $operand {
             fn term(self, column: ColumnRef) -> Term {
-                Term::Value(column.encode(|column| $encode(self, column)))
+                Term::Value(column.encode(|column| $compare(self, column)))
             }
         }
         #[diagnostic::do_not_recommend]
@@ -184,12 +184,24 @@ macro_rules! operands {
 type Definition = crate::table::ColumnDefinition;
 
 operands! {
-    [V: ColumnValue] V, V, |value: V, column: &Definition| value.encode(column);
-    [V: NotNull] Option<V>, V, |value: V, column: &Definition| value.encode(column);
-    ['a] String, &'a str, |value: &str, _: &Definition| encode_text(value);
-    ['a] Option<String>, &'a str, |value: &str, _: &Definition| encode_text(value);
-    ['a] String, &'a String, |value: &String, _: &Definition| encode_text(value);
-    ['a] Option<String>, &'a String, |value: &String, _: &Definition| encode_text(value);
+    [V: ColumnValue] V, V, encoded, compared;
+    [V: NotNull] Option<V>, V, encoded, compared;
+    ['a] String, &'a str, text, text;
+    ['a] Option<String>, &'a str, text, text;
+    ['a] String, &'a String, text, text;
+    ['a] Option<String>, &'a String, text, text;
+}
+
+fn encoded<V: ColumnValue>(value: V, column: &Definition) -> Value {
+    value.encode(column)
+}
+
+fn compared<V: ColumnValue>(value: V, column: &Definition) -> Value {
+    value.compared(column)
+}
+
+fn text(value: &str, _: &Definition) -> Value {
+    encode_text(value)
 }
 
 impl<T: Occurrence, C: ColumnKind> Operand<T, C::Value> for Column<T, C> {

@@ -7,7 +7,8 @@
 pub enum ColumnType {
     /// `bool`; SQLite: `INTEGER` 0 or 1; PostgreSQL: `boolean`.
     Bool,
-    /// `Vec<u8>`; SQLite: `BLOB`; PostgreSQL: `bytea`.
+    /// `Vec<u8>` or [`SealedValue`](crate::credential::SealedValue); SQLite: `BLOB`; PostgreSQL:
+    /// `bytea`.
     Bytes,
     /// `time::Date`; SQLite: `INTEGER`, the Julian day number; PostgreSQL: `date`.
     Date,
@@ -45,6 +46,7 @@ pub struct ColumnDefinition {
     nullable: bool,
     key: bool,
     scale: u8,
+    sealed: bool,
 }
 
 impl ColumnDefinition {
@@ -59,13 +61,15 @@ impl ColumnDefinition {
             !is_system_column(name),
             "this name belongs to a system column of a store (rowid, oid, _rowid_, ctid, xmin, ...): give the column another SQL name"
         );
-        Self { name, kind, nullable, key: false, scale: 0 }
+        Self { name, kind, nullable, key: false, scale: 0, sealed: false }
     }
 
     /// The column of the Rust type `V`.
     #[must_use]
     pub const fn of<V: crate::table::ColumnValue>(name: &'static str) -> Self {
-        Self::new(name, V::TYPE, V::NULLABLE)
+        let mut column = Self::new(name, V::TYPE, V::NULLABLE);
+        column.sealed = V::SEALED;
+        column
     }
 
     /// The same column as part of the key.
@@ -76,6 +80,7 @@ impl ColumnDefinition {
             !matches!(self.kind, ColumnType::F64 | ColumnType::Json),
             "a key column cannot be a float or a JSON value"
         );
+        assert!(!self.sealed, "a key column cannot hold sealed values");
         self.key = true;
         self
     }
@@ -111,6 +116,13 @@ impl ColumnDefinition {
     #[must_use]
     pub const fn is_key(&self) -> bool {
         self.key
+    }
+
+    /// Whether the column holds [`SealedValue`](crate::credential::SealedValue)s, which are counted
+    /// before a data key is retired.
+    #[must_use]
+    pub const fn is_sealed(&self) -> bool {
+        self.sealed
     }
 
     /// Decimals of a `Decimal` column.

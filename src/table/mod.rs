@@ -72,6 +72,7 @@ pub(crate) use ddl::{create_table, organization_type, storage_class, table_state
 #[cfg(feature = "postgres")]
 pub(crate) use names::{Names, column_names};
 pub(crate) use row::{Witness, read_organization};
+pub(crate) use schema::SealedColumn;
 pub(crate) use stored::StoreRow;
 #[cfg(feature = "postgres")]
 pub(crate) use stored::{days_to_store, micros_to_store, scaled_to_store};

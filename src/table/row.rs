@@ -35,7 +35,10 @@ impl<'w> RowWriter<'w> {
             Error::misuse("a row encoding writes more columns than its table declares")
                 .at_table(table)
         })?;
-        if V::TYPE != column.kind() || (V::NULLABLE && !column.is_nullable()) {
+        if V::TYPE != column.kind()
+            || V::SEALED != column.is_sealed()
+            || (V::NULLABLE && !column.is_nullable())
+        {
             return Err(Error::misuse(
                 "a row encoding writes another type than its table declares",
             )

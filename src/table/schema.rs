@@ -8,6 +8,7 @@ use super::names::Names;
 use super::{GlobalTable, PostgresRoles, TenantTable};
 use crate::error::{Error, Result};
 use crate::id::OrganizationKind;
+use crate::query::{Census, census};
 
 /// The declared tables of an application.
 ///
@@ -45,6 +46,17 @@ pub(crate) struct RegisteredTable {
     pub(crate) find_sql: [OnceLock<std::sync::Arc<str>>; 2],
     /// The insert of one row, without and with a prologue in front.
     pub(crate) insert_sql: [OnceLock<std::sync::Arc<str>>; 2],
+    /// Counts the values of a column of the table, if it is tenant-owned.
+    census: Option<Census>,
+}
+
+/// A column of a tenant-owned table that holds sealed values.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SealedColumn {
+    pub(crate) table: &'static TableDefinition,
+    pub(crate) column: &'static super::ColumnDefinition,
+    pub(crate) position: u16,
+    pub(crate) census: Census,
 }
 
 impl Default for Schema {
@@ -82,16 +94,16 @@ impl Schema {
     /// What is wrong with a registration is reported by [`validate`](Self::validate), by
     /// [`ddl`](Self::ddl), and when a Database is opened.
     pub fn tenant<T: TenantTable>(self) -> Self {
-        self.register(T::definition(), true)
+        self.register(T::definition(), Some(census::<T>))
     }
 
     /// Registers a global table.
     pub fn global<T: GlobalTable>(self) -> Self {
-        self.register(T::definition(), false)
+        self.register(T::definition(), None)
     }
 
-    fn register(mut self, definition: &'static TableDefinition, tenant: bool) -> Self {
-        let name = definition.name();
+    fn register(mut self, definition: &'static TableDefinition, census: Option<Census>) -> Self {
+        let (name, tenant) = (definition.name(), census.is_some());
         if tenant != definition.tenant_column().is_some() {
             self.problems.push(format!(
                 "table `{name}` is registered as {} but declared as {}",
@@ -111,6 +123,7 @@ impl Schema {
             key: definition.key_positions().filter_map(|at| definition.column(at)).collect(),
             find_sql: [OnceLock::new(), OnceLock::new()],
             insert_sql: [OnceLock::new(), OnceLock::new()],
+            census,
         });
         self
     }
@@ -215,6 +228,15 @@ impl Schema {
     /// The registered declarations, in the order of registration.
     pub fn tables(&self) -> impl ExactSizeIterator<Item = &'static TableDefinition> {
         self.tables.iter().map(|table| table.definition)
+    }
+
+    /// The columns that hold sealed values of organizations.
+    pub(crate) fn sealed_columns(&self) -> impl Iterator<Item = SealedColumn> {
+        let tables = self.tables.iter().filter_map(|table| Some((table.definition, table.census?)));
+        tables.flat_map(|(table, census)| {
+            let columns = (0u16..).zip(table.columns()).filter(|(_, column)| column.is_sealed());
+            columns.map(move |(position, column)| SealedColumn { table, column, position, census })
+        })
     }
 
     /// The registration of `definition`: whatever a statement names passes through here.

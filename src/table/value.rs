@@ -13,8 +13,8 @@ use crate::error::{Error, Result};
 /// A Rust type that a column can hold on every store without loss.
 ///
 /// Implemented for `bool`, `i16`, `i32`, `i64`, `f64`, `String`, `Vec<u8>`, `Uuid`,
-/// `time::OffsetDateTime`, `time::Date`, `serde_json::Value`, `rust_decimal::Decimal`, every
-/// [`TextEnum`], and `Option` of each. Sealed: the renderer and the second opinion rely on it.
+/// `time::OffsetDateTime`, `time::Date`, `serde_json::Value`, `rust_decimal::Decimal`,
+/// [`SealedValue`](crate::credential::SealedValue), every [`TextEnum`], and `Option` of each. Sealed: the renderer and the second opinion rely on it.
 ///
 /// A value that a store would change on the way is refused with
 /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) instead of altered: NaN, text with NUL, times
@@ -30,6 +30,8 @@ pub trait ColumnValue: Codec + Send + Sync + 'static {
     const TYPE: ColumnType;
     /// Whether the type has a NULL.
     const NULLABLE: bool;
+    /// Whether the type is a [`SealedValue`](crate::credential::SealedValue).
+    const SEALED: bool = false;
     /// The type without `Option`.
     type Base: NotNull;
 }
@@ -76,6 +78,8 @@ pub enum Value {
     I32(i32),
     I64(i64),
     Json(Arc<str>),
+    /// A sealed value on its way into a row, where its key must seal still.
+    Sealed(Vec<u8>),
     Text(Arc<str>),
     Timestamp(i64),
     Uuid(Uuid),
@@ -112,7 +116,7 @@ impl Value {
             (self, kind),
             (Self::Null, _)
                 | (Self::Bool(_), ColumnType::Bool)
-                | (Self::Bytes(_), ColumnType::Bytes)
+                | (Self::Bytes(_) | Self::Sealed(_), ColumnType::Bytes)
                 | (Self::Date(_), ColumnType::Date)
                 | (Self::Decimal(..), ColumnType::Decimal)
                 | (Self::F64(_), ColumnType::F64)
@@ -132,7 +136,7 @@ impl Value {
     pub(crate) fn key_order(&self, other: &Self) -> std::cmp::Ordering {
         match (self, other) {
             (Self::Bool(a), Self::Bool(b)) => a.cmp(b),
-            (Self::Bytes(a), Self::Bytes(b)) => a.cmp(b),
+            (Self::Bytes(a) | Self::Sealed(a), Self::Bytes(b) | Self::Sealed(b)) => a.cmp(b),
             (Self::Date(a), Self::Date(b)) => a.cmp(b),
             (Self::Decimal(a, _), Self::Decimal(b, _))
             | (Self::I64(a), Self::I64(b))
@@ -158,6 +162,7 @@ impl std::fmt::Debug for Value {
             Self::I32(_) => "i32",
             Self::I64(_) => "i64",
             Self::Json(_) => "json",
+            Self::Sealed(_) => "sealed",
             Self::Text(_) => "text",
             Self::Timestamp(_) => "timestamp",
             Self::Uuid(_) => "uuid",
@@ -170,6 +175,11 @@ impl std::fmt::Debug for Value {
 pub trait Codec: Sized {
     fn encode(&self, column: &ColumnDefinition) -> Value;
     fn decode(row: &mut RowReader<'_>, column: &ColumnDefinition) -> Result<Self>;
+
+    /// The value where a column is compared with it, and not written.
+    fn compared(&self, column: &ColumnDefinition) -> Value {
+        self.encode(column)
+    }
 }
 
 macro_rules! plain {
@@ -393,12 +403,16 @@ impl<E: TextEnum> Codec for E {
 impl<V: NotNull> ColumnValue for Option<V> {
     const TYPE: ColumnType = V::TYPE;
     const NULLABLE: bool = true;
+    const SEALED: bool = V::SEALED;
     type Base = V;
 }
 
 impl<V: NotNull> Codec for Option<V> {
     fn encode(&self, column: &ColumnDefinition) -> Value {
         self.as_ref().map_or(Value::Null, |value| value.encode(column))
+    }
+    fn compared(&self, column: &ColumnDefinition) -> Value {
+        self.as_ref().map_or(Value::Null, |value| value.compared(column))
     }
     fn decode(row: &mut RowReader<'_>, column: &ColumnDefinition) -> Result<Self> {
         if row.skip_null()? {

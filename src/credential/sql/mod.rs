@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use self::tables::{
     CanaryRow, CredentialRow, KeyRow, PlatformRow, ResealRow, RingRow, SLOT, credentials,
-    key_rings, number, reseals,
+    key_rings, number, organization_keys, reseals,
 };
 use super::keys::KeyEpoch;
 use super::record::{
@@ -26,10 +26,10 @@ use super::store::CredentialStore;
 use crate::ambient::CrossTenantAuthority;
 use crate::crypto::KeyId;
 use crate::database::{Database, Transaction};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::query::{Prepared, count};
 use crate::scope::TenantScope;
-use crate::table::Schema;
+use crate::table::{Schema, SealedColumn, Table as _, TableDefinition};
 
 /// Keeps sealed credentials and their keys in a [`Database`]. Clones share it.
 ///
@@ -98,8 +98,46 @@ impl SqlCredentialStore {
         Self { db: db.clone(), authority: Arc::new(authority), by_id: Arc::new(by_id) }
     }
 
+    /// The epoch of the organization's keys.
+    ///
+    /// Read it before the row whose sealed value is opened, and before a value is sealed that is to
+    /// be written: see [`SealedValue`](super::SealedValue).
+    ///
+    /// # Errors
+    ///
+    /// As for any read of the database.
+    pub async fn epoch(&self, scope: &TenantScope) -> Result<KeyEpoch> {
+        let ring = RingRow::find(scope, SLOT).fetch_optional(&self.db).await?;
+        ring.map_or(Ok(KeyEpoch::default()), |ring| ring.epoch())
+    }
+
+    /// A transaction in which [`SealedValue`](super::SealedValue)s are written: until it ends, changes
+    /// of the organization's keys wait. What was sealed under another key than the active one is
+    /// refused with `Conflict`: seal it again, with
+    /// [`Keys::seal_since`](super::Keys::seal_since) the present [`epoch`](Self::epoch).
+    ///
+    /// # Errors
+    ///
+    /// `Shredded` where the organization's keys were destroyed; `Conflict` where it has none yet: seal
+    /// before. Otherwise as for [`Database::begin`].
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing was changed.
+    pub async fn begin(&self, scope: &TenantScope) -> Result<Transaction> {
+        let mut tx = self.db.begin(scope).await?;
+        let ring = RingRow::find(scope, SLOT).for_update().fetch_optional(&mut tx).await?;
+        let active = match ring {
+            Some(ring) if ring.shredded_at.is_some() => return Err(Error::shredded()),
+            ring => ring.and_then(|ring| ring.active),
+        };
+        let key = active.ok_or_else(|| Error::conflict("the organization has no key yet"))?;
+        tx.hold(KeyId::from_uuid(key));
+        Ok(tx)
+    }
+
     /// A transaction in which the keys are and stay those of the epoch: `None` where they are not.
-    async fn begin(&self, scope: &TenantScope, epoch: KeyEpoch) -> Result<Option<Transaction>> {
+    async fn begin_at(&self, scope: &TenantScope, epoch: KeyEpoch) -> Result<Option<Transaction>> {
         let mut tx = self.db.begin(scope).await?;
         // INVARIANT: asked in the transaction that writes, so that nothing is written under a key
         // that was retired or destroyed since it was sealed. The row is written to be locked: until
@@ -108,9 +146,40 @@ impl SqlCredentialStore {
         Ok(current.then_some(tx))
     }
 
-    async fn epoch(&self, scope: &TenantScope) -> Result<KeyEpoch> {
-        let ring = RingRow::find(scope, SLOT).fetch_optional(&self.db).await?;
-        ring.map_or(Ok(KeyEpoch::default()), |ring| ring.epoch())
+    /// Whether the table's sealed values are counted though no column of it is declared sealed.
+    pub(crate) fn counts(table: &TableDefinition) -> bool {
+        CredentialRow::definition().same(table)
+    }
+
+    /// How many values of the application's own sealed columns there are of each key.
+    async fn census(
+        &self,
+        scope: &TenantScope,
+        tx: &mut Transaction,
+        uses: &mut Vec<KeyUse>,
+    ) -> Result<()> {
+        let columns: Vec<SealedColumn> = self.db.schema().sealed_columns().collect();
+        if columns.is_empty() {
+            return Ok(());
+        }
+        let keys = KeyRow::select(scope).columns(organization_keys::key_id).fetch_all(&mut *tx);
+        let keys: Vec<KeyId> = keys.await?.into_iter().map(KeyId::from_uuid).collect();
+        for SealedColumn { table, column, position, census } in columns {
+            let name = format!("{}.{}", table.name(), column.name());
+            let mut rest = number(census(scope, position, None).fetch_one(&mut *tx).await?)?;
+            for key in &keys {
+                let count = census(scope, position, Some(*key)).fetch_one(&mut *tx).await?;
+                let count = number(count)?;
+                rest = rest.saturating_sub(count);
+                if count > 0 {
+                    uses.push(KeyUse::new(name.clone(), Some(*key), count));
+                }
+            }
+            if rest > 0 {
+                uses.push(KeyUse::new(name, None, rest));
+            }
+        }
+        Ok(())
     }
 
     /// A page row by row, for one with a row that cannot be read.
@@ -149,7 +218,7 @@ impl CredentialStore for SqlCredentialStore {
         credential: &StoredCredential,
     ) -> Result<Written> {
         let row = CredentialRow::of(credential)?;
-        let Some(mut tx) = self.begin(scope, epoch).await? else {
+        let Some(mut tx) = self.begin_at(scope, epoch).await? else {
             return Ok(Written::KeysChanged);
         };
         match CredentialRow::insert(scope, row).execute(&mut tx).await {
@@ -182,7 +251,7 @@ impl CredentialStore for SqlCredentialStore {
         let row = CredentialRow::of(credential)?;
         // A version that no row can have.
         let Ok(seen) = i64::try_from(seen) else { return Ok(Written::Moved) };
-        let Some(mut tx) = self.begin(scope, epoch).await? else {
+        let Some(mut tx) = self.begin_at(scope, epoch).await? else {
             return Ok(Written::KeysChanged);
         };
         let changed = CredentialRow::update(scope)
@@ -237,12 +306,14 @@ impl CredentialStore for SqlCredentialStore {
             .aggregate(count())
             .fetch_all(&mut tx)
             .await?;
-        tx.rollback().await?;
         let epoch = ring.map_or(Ok(KeyEpoch::default()), |ring| ring.epoch())?;
         let each = |(key, count): (Option<Uuid>, i64)| {
             Ok(KeyUse::new("credentials.sealed", key.map(KeyId::from_uuid), number(count)?))
         };
-        Ok(Snapshot::new(epoch, counts.into_iter().map(each).collect::<Result<_>>()?))
+        let mut uses = counts.into_iter().map(each).collect::<Result<_>>()?;
+        self.census(scope, &mut tx, &mut uses).await?;
+        tx.rollback().await?;
+        Ok(Snapshot::new(epoch, uses))
     }
 
     async fn reseal(
@@ -253,7 +324,7 @@ impl CredentialStore for SqlCredentialStore {
         values: &[Resealed],
         reached: Option<Checkpoint>,
     ) -> Result<Written> {
-        let Some(mut tx) = self.begin(scope, epoch).await? else {
+        let Some(mut tx) = self.begin_at(scope, epoch).await? else {
             return Ok(Written::KeysChanged);
         };
         let stored = ResealRow::find(scope, SLOT).fetch_optional(&mut tx).await?;

@@ -112,11 +112,11 @@ async fn a_change_of_the_platforms_keys_that_saw_no_closing_is_not_stored_after_
 async fn whoever_writes_sees_that_the_keys_changed_and_changes_no_epoch() {
     let (store, scope) = sql().await;
     let (access, seen, one) = (KeyAccess::Organization(&scope), KeyEpoch::default(), kek("1"));
-    assert!(store.begin(&scope, seen).await.unwrap().is_none());
+    assert!(store.begin_at(&scope, seen).await.unwrap().is_none());
     store.add_canary(&key(&one, 0)).await.unwrap();
     assert!(store.activate(access, seen, &key(&one, 1)).await.unwrap());
-    assert!(store.begin(&scope, seen).await.unwrap().is_none());
+    assert!(store.begin_at(&scope, seen).await.unwrap().is_none());
     let now = store.load(access).await.unwrap().epoch;
-    store.begin(&scope, now).await.unwrap().unwrap().commit().await.unwrap();
+    store.begin_at(&scope, now).await.unwrap().unwrap().commit().await.unwrap();
     assert_eq!(store.load(access).await.unwrap().epoch, now);
 }

@@ -34,6 +34,7 @@ mod report;
 mod rows;
 #[cfg_attr(not(feature = "sqlite"), allow(dead_code, reason = "each store has rules of its own"))]
 mod rules;
+mod seals;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 #[cfg(feature = "sqlite")]

@@ -7,6 +7,7 @@ use super::references;
 use super::remedies::quoted;
 use super::report::Finding;
 use super::rules;
+use super::seals::{SEALED_LENGTH, SEALED_PREFIX, hidden_seals, may_hide_seals};
 use crate::database::{raw, sqlite};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::OrganizationKind;
@@ -44,6 +45,10 @@ pub(super) async fn examine_table(
             findings.push(Finding::new(&rules::COLUMN_VALUE, object).with_advice(format!(
                 "{rows} rows hold what the declared type cannot: correct them by hand, or rebuild the table where the column has another storage"
             )));
+        }
+        if may_hide_seals(definition, column) {
+            let rows = count(connection, name, &sealed_condition(column)).await?;
+            findings.extend(hidden_seals(definition, column, rows));
         }
     }
     for reference in definition.references() {
@@ -148,6 +153,15 @@ fn value_condition(column: &ColumnDefinition) -> String {
     let null =
         if column.is_nullable() { format!("{name} IS NOT NULL AND ") } else { String::new() };
     format!("{null}({sound}) IS NOT TRUE")
+}
+
+/// True of a row whose value has the beginning and the length of a sealed one.
+fn sealed_condition(column: &ColumnDefinition) -> String {
+    let (name, prefix) = (quoted(column.name()), hex::encode(SEALED_PREFIX));
+    format!(
+        "typeof({name}) = 'blob' AND length({name}) >= {SEALED_LENGTH} AND substr({name}, 1, {}) = x'{prefix}'",
+        SEALED_PREFIX.len()
+    )
 }
 
 /// True of a row that refers to no row of its organization.

@@ -252,6 +252,8 @@ rules! {
         "nothing: every write fails, because the table referred to has no such key";
     REFERENCE_UNDECLARED = Warning "reference-undeclared":
         "an insert tells whether a row exists in a table that the declaration does not name";
+    SEALED_COLUMN_UNDECLARED = Warning "sealed-column-undeclared":
+        "nothing: a data key is retired while values in the column are sealed under it, and they are lost";
     TABLE_ABSENT = Warning "table-absent":
         "nothing: statements on the table fail until it exists";
     TENANT_VALUE = Fatal "tenant-value":
@@ -263,4 +265,5 @@ rules! {
 }
 
 /// What shows only where the rows are examined too.
-pub(super) const NEED_ROWS: &[Rule] = &[COLUMN_VALUE, INTEGRITY, REFERENCE_DANGLING, TENANT_VALUE];
+pub(super) const NEED_ROWS: &[Rule] =
+    &[COLUMN_VALUE, INTEGRITY, REFERENCE_DANGLING, SEALED_COLUMN_UNDECLARED, TENANT_VALUE];

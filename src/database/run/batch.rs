@@ -184,6 +184,7 @@ impl Batch<'_> {
             prologue: "",
             organization: self.actor.organization(),
             judged: database.judges(),
+            sealing: transaction.sealing(),
         };
         let session = transaction.session();
         let guarded = !begun && self.ast.rows > 1 && !session.undoes_statements();

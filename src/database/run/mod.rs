@@ -16,6 +16,7 @@ use super::postgres;
 use super::statement::{self, Binder, Bound};
 use super::store::{Purpose, Session, Store};
 use super::{Database, Transaction};
+use crate::crypto::KeyId;
 use crate::error::{Error, Result};
 use crate::id::OrganizationId;
 use crate::query::{InsertAst, Placeholders, Reach, Rendered, Renderer, Sink as _};
@@ -139,11 +140,13 @@ pub(crate) struct Context<'a> {
     pub(crate) organization: Option<&'a OrganizationId>,
     /// Whether the second opinion will ask.
     pub(crate) judged: bool,
+    /// The key under which sealed values may be written.
+    pub(crate) sealing: Option<KeyId>,
 }
 
 impl<'a> Context<'a> {
     pub(crate) fn binder(&self) -> Binder {
-        Binder::new(self.store, self.organization, self.judged)
+        Binder::new(self.store, self.organization, self.judged).sealing(self.sealing)
     }
 
     pub(crate) const fn dialect(&self) -> Dialect {
@@ -274,12 +277,17 @@ impl<'e> Run<'e> {
             (Self::Database(_), Actor::Scope(_)) => database.store().prologue(purpose),
             _ => "",
         };
+        let sealing = match self {
+            Self::Database(_) => None,
+            Self::Transaction(transaction) => transaction.sealing(),
+        };
         Context {
             store: database.store(),
             schema: database.schema(),
             prologue,
             organization: actor.organization(),
             judged: database.judges(),
+            sealing,
         }
     }
 

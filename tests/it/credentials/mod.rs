@@ -11,6 +11,7 @@ mod leaks;
 mod model;
 mod raw;
 mod rotation;
+mod sealed_columns;
 mod search;
 mod shred;
 mod two_world;

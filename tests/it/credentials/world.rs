@@ -117,7 +117,16 @@ pub(crate) fn people(sink: &MemorySink) -> ScopeIssuer {
 
 /// A store in the database at a URL: on PostgreSQL as the application's role.
 pub(crate) async fn open_sql(issuer: &ScopeIssuer, url: &str) -> Arc<SqlCredentialStore> {
-    let schema = SqlCredentialStore::tables(Schema::new());
+    open_beside(issuer, url, Schema::new()).await.1
+}
+
+/// A store beside the tables of an application.
+pub(crate) async fn open_beside(
+    issuer: &ScopeIssuer,
+    url: &str,
+    schema: Schema,
+) -> (Database, Arc<SqlCredentialStore>) {
+    let schema = SqlCredentialStore::tables(schema);
     let db = Database::builder().issuer(issuer).allow_cross_tenant();
     #[cfg(feature = "postgres")]
     let db = db.owner_url(&url.replacen(APPLICATION, OWNER, 1)).cross_tenant_url(&url.replacen(
@@ -127,7 +136,8 @@ pub(crate) async fn open_sql(issuer: &ScopeIssuer, url: &str) -> Arc<SqlCredenti
     ));
     let db = db.connect(url, schema).await.unwrap();
     db.create_tables().await.unwrap();
-    Arc::new(SqlCredentialStore::new(&db, authority()))
+    let store = Arc::new(SqlCredentialStore::new(&db, authority()));
+    (db, store)
 }
 
 /// The store that another process finds.

@@ -7,6 +7,7 @@ use sqlx::{Executor as _, Row as _};
 use super::catalog::{Relation, quoted};
 use super::rules;
 use crate::database::doctor::report::Finding;
+use crate::database::doctor::seals::{SEALED_LENGTH, SEALED_PREFIX, hidden_seals, may_hide_seals};
 use crate::database::{postgres, raw};
 use crate::error::{ErrorKind, Result};
 use crate::id::OrganizationKind;
@@ -39,6 +40,10 @@ pub(super) async fn examine(
                 format!("{rows} rows hold what the declared type cannot: correct them by hand");
             let object = format!("{name}.{}", column.name());
             findings.push(Finding::new(&rules::COLUMN_VALUE, object).with_advice(advice));
+        }
+        if may_hide_seals(definition, column) {
+            let rows = count(connection, relation, &sealed_condition(column)).await?;
+            findings.extend(hidden_seals(definition, column, rows));
         }
     }
     for reference in definition.references() {
@@ -109,6 +114,15 @@ fn value_condition(column: &ColumnDefinition) -> String {
     } else {
         format!("{name} IS NULL OR ({sound}) IS NOT TRUE")
     }
+}
+
+/// True of a row whose value has the beginning and the length of a sealed one.
+fn sealed_condition(column: &ColumnDefinition) -> String {
+    let (name, prefix) = (quoted(column.name()), hex::encode(SEALED_PREFIX));
+    format!(
+        "octet_length({name}) >= {SEALED_LENGTH} AND substr({name}, 1, {}) = '\\x{prefix}'::bytea",
+        SEALED_PREFIX.len()
+    )
 }
 
 /// True of a row that refers to no row of its organization; and what that is called.

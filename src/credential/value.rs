@@ -1,0 +1,138 @@
+//! Sealed values in the columns of an application's own tables.
+
+use std::fmt;
+
+use super::keys::Sealed;
+use crate::crypto::{Envelope, KeyId};
+use crate::error::{Error, Result};
+use crate::table::{Codec, ColumnDefinition, ColumnType, ColumnValue, NotNull, RowReader, Value};
+
+/// A sealed value as a column of a table holds it: declare the field as one.
+///
+/// A column of this type is registered with its table, so that
+/// [`SqlCredentialStore`](super::SqlCredentialStore) counts it by key: no data key is retired while a
+/// value is sealed under it. It is written in a transaction that
+/// [`SqlCredentialStore::begin`](super::SqlCredentialStore::begin) began, which keeps changes of the
+/// organization's keys waiting, and only while the key under which it was sealed is the active one.
+/// Anywhere else the write is refused.
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(feature = "sqlite")]
+/// # mod app {
+/// use tenantry::credential::{Credentials, SealedValue, SqlCredentialStore};
+/// use tenantry::crypto::{SealContext, SecretKind};
+/// use tenantry::{Database, TenantScope, tenant_table};
+/// use uuid::Uuid;
+///
+/// tenant_table! {
+///     #[derive(Debug)]
+///     pub struct Endpoint in endpoints {
+///         key id: Uuid,
+///         secret: SealedValue,
+///     }
+/// }
+///
+/// async fn add(
+///     scope: &TenantScope,
+///     store: &SqlCredentialStore,
+///     credentials: &Credentials,
+///     secret: &[u8],
+/// ) -> tenantry::Result<Uuid> {
+///     let id = Uuid::new_v4();
+///     let place = SealContext::new(SecretKind::WebhookSecret, id, "kustomer", "secret", 1)?;
+///     let epoch = store.epoch(scope).await?;
+///     let sealed = credentials.keys().seal_since(scope, &place, secret, epoch).await?;
+///
+///     let mut tx = store.begin(scope).await?;
+///     Endpoint::insert(scope, Endpoint { id, secret: sealed.into() }).execute(&mut tx).await?;
+///     tx.commit().await?;
+///     Ok(id)
+/// }
+///
+/// async fn secret(
+///     scope: &TenantScope,
+///     db: &Database,
+///     store: &SqlCredentialStore,
+///     credentials: &Credentials,
+///     id: Uuid,
+/// ) -> tenantry::Result<usize> {
+///     let epoch = store.epoch(scope).await?; // before the row: no key is older than it says
+///     let endpoint = Endpoint::find(scope, id).fetch_one(db).await?;
+///     let place = SealContext::new(SecretKind::WebhookSecret, id, "kustomer", "secret", 1)?;
+///     let secret = endpoint.secret.as_bytes();
+///     let secret = credentials.keys().open(scope, &place, secret, epoch).await?;
+///     Ok(secret.expose_secret().len())
+/// }
+/// # }
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct SealedValue(Vec<u8>);
+
+impl SealedValue {
+    /// A value that was sealed before, in another table for instance.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` for bytes that have not the form of a sealed value. Whether it opens is not tried.
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self> {
+        match Envelope::parse(&bytes, usize::MAX) {
+            Ok(_) => Ok(Self(bytes)),
+            Err(_) => Err(Error::invalid("the bytes are no sealed value")),
+        }
+    }
+
+    /// The value as it is stored.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Between which bytes the stored values lie that are sealed under a key: from the first on, and
+    /// below the second.
+    pub(crate) fn under(key: KeyId) -> impl Iterator<Item = [Self; 2]> {
+        Envelope::ranges(key).into_iter().map(|range| range.map(Self))
+    }
+}
+
+/// The key that a stored value names.
+pub(crate) fn key_of(sealed: &[u8]) -> Option<KeyId> {
+    Envelope::parse(sealed, usize::MAX).ok().map(|envelope| envelope.key())
+}
+
+impl From<Sealed> for SealedValue {
+    fn from(sealed: Sealed) -> Self {
+        Self(sealed.into_bytes())
+    }
+}
+
+impl ColumnValue for SealedValue {
+    const TYPE: ColumnType = ColumnType::Bytes;
+    const NULLABLE: bool = false;
+    const SEALED: bool = true;
+    type Base = Self;
+}
+
+impl NotNull for SealedValue {}
+
+impl Codec for SealedValue {
+    fn encode(&self, _: &ColumnDefinition) -> Value {
+        Value::Sealed(self.0.clone())
+    }
+
+    /// Whatever lies there: what is no sealed value does not open.
+    fn decode(row: &mut RowReader<'_>, _: &ColumnDefinition) -> Result<Self> {
+        row.read_bytes().map(Self)
+    }
+
+    fn compared(&self, _: &ColumnDefinition) -> Value {
+        Value::Bytes(self.0.clone())
+    }
+}
+
+impl fmt::Debug for SealedValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SealedValue({} bytes)", self.0.len())
+    }
+}
