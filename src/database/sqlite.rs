@@ -13,7 +13,8 @@ use sqlx::sqlite::{
     SqliteSynchronous,
 };
 use sqlx::{
-    Arguments as _, ConnectOptions as _, Connection as _, Either, Executor as _, SqlStr, Sqlite,
+    Arguments as _, ConnectOptions as _, Connection as _, Either, Executor as _, Row as _, SqlStr,
+    Sqlite,
 };
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
@@ -22,6 +23,7 @@ use super::fault::{self, Fault, Faulty};
 use super::raw;
 use super::statement::Given;
 use super::store::Purpose;
+use crate::credential::SqlCredentialStore;
 use crate::error::{Error, Result};
 use crate::id::{OrganizationId, OrganizationKey};
 use crate::table::{Dialect, Schema, StoreRow, TableDefinition, Value};
@@ -61,6 +63,8 @@ pub(crate) struct SqliteStore {
     writer: Arc<Mutex<Writer>>,
     /// None for an in-memory database, which lives in its one connection.
     readers: Option<SqlitePool>,
+    /// How a connection is made.
+    options: SqliteConnectOptions,
     acquire_timeout: Duration,
     closed: AtomicBool,
     /// Whether the file is to have a write-ahead log.
@@ -215,12 +219,13 @@ impl SqliteStore {
                 .split('&')
                 .any(|pair| pair == "mode=ro" || pair == "immutable=1" || pair == "immutable=true")
         });
+        let guarded = SqlCredentialStore::is_in(schema);
         let has_mode = url.split_once('?').is_some_and(|(_, query)| query.contains("mode="));
         let mut options = SqliteConnectOptions::from_str(url)
             .map_err(|_| Error::unconfigured("the database URL is not a SQLite URL"))?
             .foreign_keys(true)
             .busy_timeout(settings.busy_timeout)
-            .synchronous(if settings.durable {
+            .synchronous(if settings.durable || guarded {
                 SqliteSynchronous::Full
             } else {
                 SqliteSynchronous::Normal
@@ -234,6 +239,10 @@ impl SqliteStore {
             .pragma("temp_store", "MEMORY")
             .pragma("cache_size", format!("-{}", settings.page_cache_kib))
             .disable_statement_logging();
+        if guarded {
+            // A wrapped key that is destroyed is overwritten, wherever it lay.
+            options = options.pragma("secure_delete", "ON");
+        }
         if !memory && !has_mode {
             options = options.create_if_missing(true);
         }
@@ -273,6 +282,7 @@ impl SqliteStore {
         Ok(Self {
             writer: Arc::new(Mutex::new(Writer { connection, abandoned: false })),
             readers,
+            options,
             acquire_timeout: settings.acquire_timeout,
             closed: AtomicBool::new(false),
             log_ahead: !memory && !read_only,
@@ -296,6 +306,23 @@ impl SqliteStore {
         };
         guard.recover().await?;
         Ok(WriterGuard { guard, open: false, writer: Arc::clone(&self.writer) })
+    }
+
+    /// Empties the write-ahead log, which holds what pages were before. While somebody reads what it
+    /// holds, it cannot be emptied: whether it could is the answer.
+    pub(crate) async fn empty_log(&self) -> Result<bool> {
+        if !self.log_ahead {
+            return Ok(true);
+        }
+        // Nobody waits for readers: a neighbour's write would wait as well.
+        let options = self.options.clone().busy_timeout(Duration::ZERO);
+        let _guard = self.write().await?;
+        let failed = |error| fault::reduce(&error).into_error(None);
+        let mut connection = SqliteConnection::connect_with(&options).await.map_err(failed)?;
+        let checkpoint = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut connection);
+        let emptied = checkpoint.await.and_then(|row| row.try_get::<i64, _>(0));
+        connection.close().await.map_err(failed)?;
+        emptied.map(|busy| busy == 0).map_err(failed)
     }
 
     /// A connection that reads; `exclusive` where the shadow views must not apply.

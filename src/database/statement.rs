@@ -65,6 +65,12 @@ impl Binder {
         self
     }
 
+    /// Why a value could not be bound, if one could not: asked before anything else about the
+    /// statement, which lacks the value.
+    pub(crate) fn check(&mut self) -> Result<()> {
+        self.failure.take().map_or(Ok(()), Err)
+    }
+
     pub(crate) fn organizations(&self) -> Option<&[bool]> {
         self.organizations.as_deref()
     }
@@ -143,10 +149,8 @@ impl Sink for Binder {
 }
 
 /// The statement, or why a value of it could not be bound.
-pub(crate) fn finish(rendered: Rendered<Binder>) -> Result<Bound> {
-    if let Some(failure) = rendered.binds.failure {
-        return Err(failure);
-    }
+pub(crate) fn finish(mut rendered: Rendered<Binder>) -> Result<Bound> {
+    rendered.binds.check()?;
     Ok(Bound { sql: raw::rendered(rendered.sql), arguments: rendered.binds.arguments })
 }
 

@@ -139,6 +139,17 @@ impl Store {
         }
     }
 
+    /// Lets go of what rows were before, as far as this store keeps it beside them.
+    pub(crate) async fn forget(&self) -> Result<bool> {
+        match self {
+            // The server does, when it vacuums the table.
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => Ok(true),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(store) => store.empty_log().await,
+        }
+    }
+
     /// Gets ready to serve a database that the doctor has passed.
     pub(crate) async fn raise_wall(
         &self,

@@ -153,6 +153,7 @@ impl KeyStore for SqlCredentialStore {
         let destroyed = destroy(scope, &mut tx, Some(key), at).await?;
         if destroyed == 1 {
             tx.commit().await?;
+            self.forget().await;
         }
         Ok(destroyed == 1)
     }
@@ -186,6 +187,8 @@ impl KeyStore for SqlCredentialStore {
             let mut tx = self.db.begin(scope).await?;
             let ring = RingRow::find(scope, SLOT).fetch_optional(&mut tx).await?;
             if ring.as_ref().is_some_and(|ring| ring.shredded_at.is_some()) {
+                drop(tx);
+                self.forget().await;
                 return Ok(());
             }
             let seen = ring.map_or(Ok(KeyEpoch::default()), |ring| ring.epoch())?;
@@ -200,7 +203,9 @@ impl KeyStore for SqlCredentialStore {
                 .key(SLOT)
                 .execute(&mut tx)
                 .await?;
-            return tx.commit().await;
+            tx.commit().await?;
+            self.forget().await;
+            return Ok(());
         }
         Err(too_fast())
     }
@@ -232,7 +237,11 @@ impl KeyStore for SqlCredentialStore {
                 self.reopen(closing, authority).await?;
                 Ok(false)
             }
-            deleted => deleted.map(|_| true),
+            deleted => {
+                deleted?;
+                self.forget().await;
+                Ok(true)
+            }
         }
     }
 

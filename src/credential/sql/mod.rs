@@ -146,9 +146,24 @@ impl SqlCredentialStore {
         Ok(current.then_some(tx))
     }
 
+    /// Whether the schema has the tables of a store. What it answers is durable then, and what it
+    /// destroys is overwritten.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn is_in(schema: &Schema) -> bool {
+        schema.registered(RingRow::definition()).is_ok()
+    }
+
     /// Whether the table's sealed values are counted though no column of it is declared sealed.
     pub(crate) fn counts(table: &TableDefinition) -> bool {
         CredentialRow::definition().same(table)
+    }
+
+    /// Lets go of what the store keeps of rows as they were before, wrapped keys among them. What
+    /// remains goes with the next call, or as the chapter on credentials says.
+    async fn forget(&self) {
+        if !matches!(self.db.store().forget().await, Ok(true)) {
+            tracing::warn!("the write-ahead log still holds destroyed keys: it is being read");
+        }
     }
 
     /// How many values of the application's own sealed columns there are of each key.

@@ -113,6 +113,7 @@ impl Batch<'_> {
             binds.push(Bind::Organization);
         }
         self.ast.binds(self.table, (from, rows), &mut binds);
+        binds.check()?;
         let rendered = Rendered { sql, binds };
         if let Actor::Scope(_) = self.actor {
             database.second_opinion(&rendered, context.prologue)?;

@@ -301,10 +301,11 @@ impl<'e> Run<'e> {
 
     fn judged(
         &self,
-        rendered: Rendered<Binder>,
+        mut rendered: Rendered<Binder>,
         context: Context<'_>,
         actor: Actor<'_>,
     ) -> Result<Bound> {
+        rendered.binds.check()?;
         if let Actor::Scope(_) | Actor::AcceptedIn(_) = actor {
             self.database().second_opinion(&rendered, context.prologue)?;
         }

@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use sqlx::{Connection as _, Row as _};
 use tenantry::credential::{Credentials, NewCredential, Plaintext};
+use tenantry::crypto::KekId;
 use tenantry::database::doctor::EnvironmentCheck;
 
 use super::search::{Traced, forms};
 use super::world::*;
-use crate::leaks::fixture::{again, confess};
+use crate::leaks::fixture::{again, confess, raw};
 
 const TRACED: &str = "TENANTRY_TEST_TRACED";
 const PLANTED: &str = "planted-9c1d-4f6e-token";
@@ -193,12 +195,12 @@ async fn c39_neither_the_log_nor_the_files_of_postgresql_have_a_planted_secret()
     assert!(found);
 }
 
-/// How many times a text stands in the files of a directory.
-fn occurrences(dir: &Path, text: &str) -> usize {
+/// How many times the bytes stand in the files of a directory.
+fn occurrences(dir: &Path, wanted: &[u8]) -> usize {
     let files = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     let found = |path| {
         let bytes = std::fs::read(path).unwrap();
-        bytes.windows(text.len()).filter(|window| *window == text.as_bytes()).count()
+        bytes.windows(wanted.len()).filter(|window| *window == wanted).count()
     };
     files.filter(|path| path.is_file()).map(found).sum()
 }
@@ -220,9 +222,12 @@ async fn c30_after_the_purge_of_the_manual_no_sealed_text_is_left_on_disk() {
         let mut reseal = w.credentials.reseal(scope);
         while reseal.step().await.unwrap().is_some() {}
     }
-    assert!(occurrences(w.dir.path(), PLANTED) > 0, "the store overwrites: nothing is purged here");
+    assert!(
+        occurrences(w.dir.path(), PLANTED.as_bytes()) > 0,
+        "the store overwrites: nothing is purged here"
+    );
     w.kept.run(PURGE).await;
-    assert_eq!(occurrences(w.dir.path(), PLANTED), 0);
+    assert_eq!(occurrences(w.dir.path(), PLANTED.as_bytes()), 0);
     for (scope, id) in ids {
         assert_eq!(token(&w.credentials.open(scope, id, "look").await.unwrap()), PLANTED);
     }
@@ -230,6 +235,60 @@ async fn c30_after_the_purge_of_the_manual_no_sealed_text_is_left_on_disk() {
 
 /// The statements of docs/credentials.md.
 const PURGE: &str = "VACUUM; PRAGMA wal_checkpoint(TRUNCATE)";
+
+/// The wrapped keys that the database has, with the organization of each.
+async fn wrapped_keys(w: &World) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let Kept::Sqlite(path) = &w.kept else { unreachable!("it lies in a file") };
+    let mut connection = raw(path).await;
+    let sql = "SELECT organization_id, wrapped FROM organization_keys WHERE wrapped IS NOT NULL";
+    let rows = sqlx::query(sql).fetch_all(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+}
+
+#[tokio::test]
+async fn c28_nothing_of_a_destroyed_key_is_left_in_the_file_or_its_log() {
+    let w = World::new(Kind::Sqlite).await;
+    let left = |key: &[u8]| occurrences(w.dir.path(), key);
+    for round in 0..20 {
+        for scope in [&w.a, &w.b] {
+            w.put(scope, &format!("token {round}")).await;
+            w.credentials.rotate(scope).await.unwrap();
+        }
+    }
+    let before = wrapped_keys(&w).await;
+    assert_eq!(before.len(), 42);
+    assert!(before.iter().all(|(_, key)| left(key) > 0));
+
+    // Retired: one of A's.
+    let keys = w.credentials.rotation_status(&w.a).await.unwrap().keys;
+    let mut reseal = w.credentials.reseal(&w.a);
+    while reseal.step().await.unwrap().is_some() {}
+    w.credentials.retire(&w.a, keys[3].0).await.unwrap();
+    let after = wrapped_keys(&w).await;
+    let gone = |after: &[(Vec<u8>, Vec<u8>)]| -> Vec<(Vec<u8>, Vec<u8>)> {
+        before.iter().filter(|key| !after.contains(key)).cloned().collect()
+    };
+    assert_eq!(gone(&after).len(), 1);
+    assert_eq!(left(&gone(&after)[0].1), 0);
+
+    // Re-wrapped, and the KEK retired: every wrapping under it.
+    let next = Credentials::builder(&w.issuer, next_keyring(), Arc::clone(&w.store)).build();
+    next.keys().check().await.unwrap();
+    next.keys().rewrap_all(&authority()).await.unwrap();
+    let old = KekId::new("local", "2026-01").unwrap();
+    next.keys().retire_kek(&old, &authority()).await.unwrap();
+    assert!(before.iter().all(|(_, key)| left(key) == 0));
+
+    // Shredded: all of A's, and none of B's.
+    let before = wrapped_keys(&w).await;
+    next.shred(&w.a).await.unwrap();
+    let after = wrapped_keys(&w).await;
+    let (theirs, ours): (Vec<_>, Vec<_>) = before.iter().partition(|key| after.contains(key));
+    assert_eq!((ours.len(), theirs.len()), (20, 21));
+    assert!(ours.iter().all(|(_, key)| left(key) == 0));
+    assert!(theirs.iter().all(|(_, key)| left(key) > 0));
+}
 
 /// The search finds what is there.
 #[test]
