@@ -9,6 +9,7 @@ use super::fault::Fault;
 use super::sqlite::{self, SET_SCOPE, SqliteStore};
 use super::statement::{self, Arguments};
 use super::store::Store;
+use crate::credential::SqlCredentialStore;
 use crate::error::{ErrorKind, Result};
 use crate::query::{Bind, Sql};
 use crate::scope::{MemoryDirectory, Principal, Role, ScopeIssuer};
@@ -275,6 +276,22 @@ async fn l32_the_connections_hold_no_table_of_their_own_beside_the_second_wall()
                 }
             }
             assert_eq!(views, if paranoid && !exclusive { 2 } else { 0 }, "{paranoid} {exclusive}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_with_keys_is_durable_and_overwrites_what_is_deleted() {
+    let directory = tempfile::tempdir().unwrap();
+    let schemas = [Schema::new(), SqlCredentialStore::tables(Schema::new())];
+    for (schema, expected) in schemas.into_iter().zip([[1, 0], [2, 1]]) {
+        let url = format!("sqlite://{}", directory.path().join(expected[0].to_string()).display());
+        let db = Database::builder().allow_cross_tenant().connect(&url, schema).await.unwrap();
+        let mut writer = sqlite(&db).write().await.unwrap();
+        for (pragma, expected) in ["synchronous", "secure_delete"].into_iter().zip(expected) {
+            let sql = AssertSqlSafe(format!("PRAGMA {pragma}"));
+            let set: i64 = sqlx::query_scalar(sql).fetch_one(writer.connection()).await.unwrap();
+            assert_eq!(set, expected, "{pragma}");
         }
     }
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use sqlx::{AssertSqlSafe, Connection as _, Row as _};
-use tenantry::credential::{Credentials, KeyState, SealedValue, SqlCredentialStore};
+use tenantry::credential::{Credentials, KeyState, Keys, SealedValue, SqlCredentialStore};
 use tenantry::crypto::{KeyId, SealContext, SecretKind};
 use tenantry::database::Transaction;
+use tenantry::database::doctor::Finding;
 use tenantry::table::Schema;
 use tenantry::{Database, ErrorKind, Result, TenantScope, tenant_table};
 use uuid::Uuid;
@@ -266,6 +267,10 @@ async fn what_no_key_of_the_organization_sealed_is_counted_apart() {
         plant(2, theirs.as_bytes()).await;
         plant(3, b"in clear").await;
         plant(4, &[]).await;
+        // Padded, its header is another.
+        let keys = Keys::builder(&app.w.issuer, keyring(), Arc::clone(&app.store)).padding(true);
+        let padded = keys.build().seal(a, &place(Uuid::from_u128(1), "secret"), b"token").await;
+        plant(1, padded.unwrap().as_bytes()).await;
         let own = app.active(a).await;
         let expected = [used("endpoints.secret", None, 3), used("endpoints.secret", Some(own), 2)];
         assert_eq!(app.uses(a).await, expected.into());
@@ -279,6 +284,49 @@ async fn what_no_key_of_the_organization_sealed_is_counted_apart() {
         let report = app.db.doctor().await.unwrap();
         let seals = report.findings().iter().filter(|each| each.code().contains("sealed"));
         assert_eq!(seals.count(), 0, "{report}");
+    }
+}
+
+/// The same table, declared by somebody who did not say what is in it.
+mod careless {
+    use super::*;
+
+    tenant_table! {
+        #[derive(Debug, Clone)]
+        pub(crate) struct Endpoint in endpoints {
+            key id: Uuid,
+            name: String,
+            secret: Vec<u8>,
+            previous: Option<Vec<u8>>,
+        }
+    }
+}
+
+#[tokio::test]
+async fn c26_sealed_values_in_a_column_that_is_not_declared_sealed_are_found() {
+    for &kind in SQL {
+        let app = App::new(kind).await;
+        for scope in [&app.w.a, &app.w.b] {
+            app.add(scope, ID, "token").await.unwrap();
+        }
+        let schema = Schema::new().tenant::<careless::Endpoint>();
+        let (db, _) = open_beside(&app.w.issuer, &app.w.kept.place(), schema).await;
+        let found = async || {
+            let report = db.doctor().await.unwrap();
+            let sealed = report.findings().iter().filter(|each| each.code().contains("sealed"));
+            let each =
+                |each: &Finding| [each.code(), each.object(), each.advice()].map(str::to_owned);
+            sealed.map(each).collect::<Vec<_>>()
+        };
+        let findings = found().await;
+        let [[code, object, advice]] = &findings[..] else { panic!("{findings:?}") };
+        assert_eq!([&**code, object], ["sealed-column-undeclared", "endpoints.secret"]);
+        assert!(advice.starts_with("2 rows look sealed"), "{advice}");
+
+        // What only begins so is none.
+        let short = app.w.kept.bytes(&[&[0xFA, 1, 1][..], &[0; 96]].concat());
+        app.w.kept.run(&format!("UPDATE endpoints SET secret = {short}")).await;
+        assert!(found().await.is_empty());
     }
 }
 
