@@ -50,7 +50,7 @@ impl World {
         let files = tempfile::tempdir().expect("a temporary directory");
         let store = open(&issuer, &files.path().join("shop.db")).await?;
         let builder = Credentials::builder(&issuer, keyring(Keyset::Old)?, store.clone());
-        let credentials = builder.ledger(FileLedger::open(files.path().join("ledger"))?).build();
+        let credentials = builder.ledger(FileLedger::create(files.path().join("ledger"))?).build();
         credentials.keys().check().await?;
         let ours = issuer.enter(&ann, one).await?;
         let theirs = issuer.enter(&ann, two).await?;

@@ -13,8 +13,8 @@ use super::secret::Secret;
 use super::shred::{Ledgered, ShredLedger};
 use super::store::CredentialStore;
 use crate::audit::AuditKind;
-use crate::crypto::{Envelope, KeyProvider, SecretBytes};
-use crate::error::{Error, Result};
+use crate::crypto::{Envelope, KeyId, KeyProvider, SecretBytes};
+use crate::error::{Error, ErrorKind, Result};
 use crate::scope::{ScopeIssuer, TenantScope};
 
 /// The credentials of organizations: sealed under keys of each organization's own, in a store that
@@ -205,7 +205,8 @@ impl Credentials {
     }
 
     /// The organization's credentials without their secrets, in the order of their names. Each is
-    /// opened to see whether it does; one that does not is its error, beside all the others.
+    /// opened to see whether it does; one that does not is its error, beside all the others:
+    /// `Corrupt`, or `Unconfigured` where its key-encryption key is not at hand.
     ///
     /// # Errors
     ///
@@ -215,13 +216,13 @@ impl Credentials {
         scope: &TenantScope,
     ) -> Result<Vec<(CredentialId, Result<CredentialInfo>)>> {
         self.0.keys.admit(scope)?;
-        let (mut listed, mut after) = (Vec::new(), None);
+        let (mut listed, mut after, mut absent) = (Vec::new(), None, AbsentKeys::default());
         loop {
             let page = self.0.store.page(scope, after, PAGE).await?;
             let full = page.value.len() >= PAGE as usize;
             for (id, stored) in page.value {
                 after = Some(id);
-                match self.check(scope, stored, page.epoch).await {
+                match self.check(scope, stored, page.epoch, &mut absent).await {
                     Err(error) if concerns_all(&error) => return Err(error),
                     checked => listed.push((id, checked)),
                 }
@@ -302,10 +303,30 @@ impl Credentials {
         scope: &TenantScope,
         stored: Result<StoredCredential>,
         epoch: KeyEpoch,
+        absent: &mut AbsentKeys,
     ) -> Result<CredentialInfo> {
         let stored = stored?;
-        Secret::decode(self.unseal(scope, &stored, epoch).await?.expose_secret())?;
+        let text = self.unseal_one(scope, &stored, epoch, absent).await?;
+        Secret::decode(text.expose_secret())?;
         Ok(stored.info)
+    }
+
+    /// The secret of one of many stored credentials, encoded.
+    pub(super) async fn unseal_one(
+        &self,
+        scope: &TenantScope,
+        stored: &StoredCredential,
+        epoch: KeyEpoch,
+        absent: &mut AbsentKeys,
+    ) -> Result<SecretBytes> {
+        if stored.key.is_some_and(|key| absent.0.contains(&key)) {
+            return Err(Error::unconfigured("the key-encryption key of the credential is absent"));
+        }
+        let opened = self.unseal(scope, stored, epoch).await;
+        if opened.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unconfigured) {
+            absent.0.extend(stored.key);
+        }
+        opened
     }
 
     /// Seals a text in the place that the info names, and writes it as a new credential or in the
@@ -455,9 +476,13 @@ fn unreadable() -> Error {
     Error::corrupt("the sealed value does not open")
 }
 
+/// Data keys whose KEK is not at hand: nobody asks for them once for each credential.
+#[derive(Debug, Default)]
+pub(super) struct AbsentKeys(Vec<KeyId>);
+
 /// Whether an error is about more than the one credential at which it was met.
 pub(super) fn concerns_all(error: &Error) -> bool {
-    !matches!(error.kind(), crate::ErrorKind::Corrupt | crate::ErrorKind::Incident)
+    !matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Incident | ErrorKind::Unconfigured)
 }
 
 impl fmt::Debug for Credentials {

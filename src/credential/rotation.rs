@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use super::credentials::{Credentials, concerns_all};
+use super::credentials::{AbsentKeys, Credentials, concerns_all};
 use super::keys::{KeyEpoch, KeyState, KeyStore as _};
 use super::record::{Checkpoint, CredentialId, KeyUse, Resealed, StoredCredential, Written};
 use super::{KeyAccess, Secret};
-use crate::crypto::KeyId;
+use crate::crypto::{KeyId, SecretBytes};
 use crate::error::{Error, Result};
 use crate::scope::TenantScope;
 
@@ -48,6 +48,7 @@ pub struct Reseal<'c> {
     dry: Option<Checkpoint>,
     dry_run: bool,
     done: bool,
+    absent: AbsentKeys,
 }
 
 impl Credentials {
@@ -102,6 +103,7 @@ impl Credentials {
             dry: None,
             dry_run: false,
             done: false,
+            absent: AbsentKeys::default(),
         }
     }
 
@@ -189,8 +191,8 @@ impl Reseal<'_> {
             let last = page.value.last().map(|(id, _)| *id).or(after);
             let mut values = Vec::new();
             for (_, stored) in page.value {
-                match self.seal(stored, page.epoch, target, epoch).await {
-                    Ok(Some(value)) => values.push(value),
+                match self.open(stored, page.epoch, target).await {
+                    Ok(Some(open)) => values.push(self.seal(open, epoch).await?),
                     Ok(None) => {}
                     Err(error) if concerns_all(&error) => return Err(error),
                     Err(_) => broken += 1,
@@ -226,24 +228,33 @@ impl Reseal<'_> {
         self.credentials.store().checkpoint(&self.scope).await
     }
 
-    /// The value that takes the place of a stored one: `None` where it is sealed under the target.
-    async fn seal(
-        &self,
+    /// A stored credential with its secret: `None` where it is sealed under the target.
+    async fn open(
+        &mut self,
         stored: Result<StoredCredential>,
         read: KeyEpoch,
         target: KeyId,
-        epoch: KeyEpoch,
-    ) -> Result<Option<Resealed>> {
+    ) -> Result<Option<(StoredCredential, SecretBytes)>> {
         let stored = stored?;
         if stored.key == Some(target) {
             return Ok(None);
         }
-        let text = self.credentials.unseal(&self.scope, &stored, read).await?;
-        let text = text.expose_secret();
-        Secret::decode(text)?;
-        let sealed = self.credentials.seal(&self.scope, &stored.info, text, epoch).await?;
-        let (id, from, key): (CredentialId, _, _) = (stored.info.id, stored.sealed, sealed.key());
-        Ok(Some(Resealed { id, from, to: sealed.into_bytes(), key }))
+        let (credentials, scope) = (self.credentials, &self.scope);
+        let text = credentials.unseal_one(scope, &stored, read, &mut self.absent).await?;
+        Secret::decode(text.expose_secret())?;
+        Ok(Some((stored, text)))
+    }
+
+    /// The value that takes the place of a stored one.
+    async fn seal(
+        &self,
+        (stored, text): (StoredCredential, SecretBytes),
+        epoch: KeyEpoch,
+    ) -> Result<Resealed> {
+        let (info, text) = (&stored.info, text.expose_secret());
+        let sealed = self.credentials.seal(&self.scope, info, text, epoch).await?;
+        let (id, from, key): (CredentialId, _, _) = (info.id, stored.sealed, sealed.key());
+        Ok(Resealed { id, from, to: sealed.into_bytes(), key })
     }
 }
 

@@ -221,23 +221,58 @@ impl ShredLedger for MemoryLedger {
 }
 
 impl FileLedger {
-    /// Opens a ledger, which is made if its directory exists.
+    /// Makes a ledger, once: before the first start.
     ///
     /// # Errors
     ///
-    /// `Unconfigured` where it cannot be opened, `Corrupt` for a file that is no ledger.
-    pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
+    /// `Conflict` where the path has a file already; `Unconfigured` where none can be made there.
+    pub fn create(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
-        let absent = |error| Error::unconfigured("the ledger cannot be opened").with_source(error);
+        let unmade = |error: std::io::Error| match error.kind() {
+            std::io::ErrorKind::AlreadyExists => {
+                Error::conflict("the ledger is there already: open it")
+            }
+            _ => Error::unconfigured("the ledger cannot be made").with_source(error),
+        };
         let mut options = OpenOptions::new();
-        options.append(true).create(true);
+        options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(&path).map_err(absent)?;
-        file.sync_all().map_err(absent)?;
+        options.open(&path).and_then(|file| file.sync_all()).map_err(unmade)?;
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let directory = File::open(directory.unwrap_or(Path::new("."))).map_err(absent)?;
-        directory.sync_all().map_err(absent)?;
+        let directory = File::open(directory.unwrap_or(Path::new("."))).map_err(unmade)?;
+        directory.sync_all().map_err(unmade)?;
+        Ok(Self { path })
+    }
+
+    /// Opens a ledger that was made before.
+    ///
+    /// # Errors
+    ///
+    /// `Unconfigured` for a ledger that is not there, cannot be written or, on Unix, may be written
+    /// by others than its owner; `Corrupt` for a file that is no ledger.
+    ///
+    /// # Security
+    ///
+    /// None is made in the place of one that is missing: where a disk is not mounted, an empty ledger
+    /// would bring every shredded organization back that a restored backup has.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
+        let path = path.into();
+        let absent = |error| {
+            let message = "the ledger cannot be opened: `FileLedger::create` makes the first one";
+            Error::unconfigured(message).with_source(error)
+        };
+        let file = OpenOptions::new().append(true).open(&path).map_err(absent)?;
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            let mode = file.metadata().map_err(absent)?.permissions().mode();
+            if mode & 0o022 != 0 {
+                return Err(Error::unconfigured("others may write the ledger: give it mode 0600"));
+            }
+        }
+        // What another process has written and not synced yet counts from here on.
+        file.sync_all().map_err(absent)?;
         lines(&path)?;
         Ok(Self { path })
     }

@@ -379,8 +379,9 @@ impl Keys {
 }
 
 impl KeysBuilder {
-    /// How long unwrapped keys are held; 5 minutes without it. It bounds how long a revoked KEK
-    /// still serves; destroyed data keys are noticed at once by their epoch.
+    /// How long unwrapped keys are used; 5 minutes without it. It bounds how long a revoked KEK
+    /// still serves; destroyed data keys are noticed at once by their epoch. They are wiped when, up
+    /// to an eighth of the time later, any owner's key is next used.
     pub const fn cache_ttl(mut self, ttl: Duration) -> Self {
         self.settings.cache_ttl = ttl;
         self

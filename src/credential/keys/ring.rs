@@ -43,6 +43,8 @@ pub(super) struct Rings {
     generations: Box<[AtomicU64]>,
     hasher: RandomState,
     ttl: Duration,
+    /// When rings are next looked through for those whose time is over, in milliseconds.
+    sweep: AtomicU64,
 }
 
 /// A count of an owner's, as it stood when the loading of a ring began.
@@ -128,7 +130,8 @@ impl Generation {
 impl Rings {
     pub(super) fn new(capacity: usize, ttl: Duration) -> Self {
         let generations = (0..GENERATIONS).map(|_| AtomicU64::new(0)).collect();
-        Self { rings: Cache::new(capacity), generations, hasher: RandomState::new(), ttl }
+        let (rings, hasher) = (Cache::new(capacity), RandomState::new());
+        Self { rings, generations, hasher, ttl, sweep: AtomicU64::new(0) }
     }
 
     pub(super) fn generation(&self, owner: &KeyOwner) -> Generation {
@@ -138,6 +141,20 @@ impl Rings {
 
     fn count(&self, slot: usize) -> u64 {
         self.generations.get(slot).map_or(0, |count| count.load(Ordering::SeqCst))
+    }
+
+    /// Lets go of the rings whose time is over, which wipes their keys: nobody may ever ask for them
+    /// again. Looks only now and then.
+    pub(super) fn sweep(&self, now: Duration) {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let due = self.sweep.load(Ordering::Relaxed);
+        if millis(now) < due {
+            return;
+        }
+        let next = millis(now.saturating_add(self.ttl / 8)).saturating_add(1);
+        if self.sweep.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            self.rings.retain(|_, ring| now.saturating_sub(ring.loaded_at) < self.ttl);
+        }
     }
 
     pub(super) fn get(&self, owner: &KeyOwner) -> Option<Arc<Ring>> {

@@ -501,6 +501,20 @@ async fn keys_are_held_of_a_bounded_number_of_owners_and_without_a_time_of_none(
 }
 
 #[tokio::test]
+async fn keys_of_whoever_is_not_asked_for_again_are_let_go_after_their_time() {
+    let world = World::with(|builder| builder.cache_ttl(Duration::from_secs(80))).await;
+    let ours = world.keys.seal(&world.a, &context(), b"ours").await.unwrap();
+    world.clock.advance(Duration::from_secs(60));
+    let theirs = world.keys.seal(&world.b, &context(), b"theirs").await.unwrap();
+    assert_eq!(world.keys.0.rings.len(), 2);
+    world.clock.advance(Duration::from_secs(30));
+    assert_eq!(open(&world.keys, &world.b, &theirs).await.unwrap(), b"theirs");
+    assert_eq!(world.keys.0.rings.len(), 1);
+    assert_eq!(open(&world.keys, &world.a, &ours).await.unwrap(), b"ours");
+    assert_eq!(world.keys.0.rings.len(), 2);
+}
+
+#[tokio::test]
 async fn a_rewrap_changes_what_is_wrapped_and_nothing_that_is_sealed() {
     let world = World::new().await;
     let old = world.keys.seal(&world.a, &context(), b"old").await.unwrap();

@@ -16,6 +16,7 @@ impl Keys {
         at_least: KeyEpoch,
     ) -> Result<Arc<Ring>> {
         let (owner, rings) = (access.owner(), &self.0.rings);
+        rings.sweep(self.now());
         for _ in 0..ATTEMPTS {
             let Some(ring) = rings.get(&owner) else {
                 let ring = self.in_time(rings.load(&owner, self.load(access))).await?;

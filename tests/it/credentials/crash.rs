@@ -230,6 +230,7 @@ async fn prepared(kind: Kind) -> World {
         w.put(&w.a, "old").await;
     }
     w.put(&w.b, "theirs").await;
+    FileLedger::create(ledger(&w)).unwrap();
     w
 }
 

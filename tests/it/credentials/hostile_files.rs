@@ -142,7 +142,7 @@ async fn c28_a_restored_directory_brings_no_shredded_organization_back() {
     let (ours, theirs) = (w.put(&w.a, "A").await.id, w.put(&w.b, "B").await.id);
     let keys = directory(&w, &w.a).join("keys.sheet");
     let backup = fs::read(&keys).unwrap();
-    let ledger = FileLedger::open(w.dir.path().join("shredded.jsonl")).unwrap();
+    let ledger = FileLedger::create(w.dir.path().join("shredded.jsonl")).unwrap();
     let build = || Credentials::builder(&w.issuer, keyring(), std::sync::Arc::clone(&w.store));
     build().ledger(ledger.clone()).build().shred(&w.a).await.unwrap();
     refused(w.elsewhere().open(&w.a, ours, "look").await, ErrorKind::Shredded);

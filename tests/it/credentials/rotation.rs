@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tenantry::ErrorKind;
-use tenantry::credential::{Credentials, KeyEpoch, KeyState, KeyUse};
+use tenantry::credential::{Credentials, KeyEpoch, KeyState, KeyUse, NewCredential};
 use tenantry::crypto::{KekId, KeyId, SealContext, SecretKind};
 
 use super::world::*;
@@ -300,4 +300,52 @@ async fn c26_on_postgresql_no_key_changes_while_a_sealed_value_is_written() {
     gate.close().await.unwrap();
     writer.await.unwrap();
     looker.execute(row).await.unwrap();
+}
+
+/// Two KEKs, of which a process lost one: what is wrapped under the other is there.
+#[tokio::test]
+async fn c24_a_kek_that_is_absent_hides_no_credential_of_another() {
+    for &kind in KINDS {
+        let w = World::new(kind).await;
+        let mut lost = Vec::new();
+        for n in 0..3 {
+            lost.push(w.put(&w.a, &format!("old {n}")).await.id);
+        }
+        let theirs = w.put(&w.b, "old").await.id;
+        let both = Credentials::builder(&w.issuer, next_keyring(), Arc::clone(&w.store)).build();
+        let first = both.rotation_status(&w.a).await.unwrap().keys[0].0;
+        let second = both.rotate(&w.a).await.unwrap();
+        let kept = both.put(&w.a, NewCredential::new("shopify"), &secret("new")).await.unwrap().id;
+
+        let late = Credentials::builder(&w.issuer, last_keyring(), Arc::clone(&w.store)).build();
+        let listed = late.list(&w.a).await.unwrap();
+        assert_eq!(listed.len(), 4);
+        for (id, info) in listed {
+            match info {
+                Ok(info) => assert_eq!((id, info.id), (kept, kept)),
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::Unconfigured);
+                    assert!(lost.contains(&id));
+                }
+            }
+        }
+        assert_eq!(token(&late.open(&w.a, kept, "look").await.unwrap()), "new");
+        refused(late.open(&w.a, lost[0], "look").await, ErrorKind::Unconfigured);
+
+        // Sealing anew goes past them, and the key stays.
+        both.rotate(&w.a).await.unwrap();
+        let late = Credentials::builder(&w.issuer, last_keyring(), Arc::clone(&w.store)).build();
+        let mut reseal = late.reseal(&w.a).chunk(2);
+        let mut last = None;
+        while let Some(progress) = reseal.step().await.unwrap() {
+            last = Some(progress);
+        }
+        assert_eq!(last.map(|last| (last.resealed, last.broken)), Some((1, 3)));
+        refused(late.retire(&w.a, first).await, ErrorKind::Conflict);
+        late.retire(&w.a, second).await.unwrap();
+        for id in lost {
+            assert!(token(&both.open(&w.a, id, "look").await.unwrap()).starts_with("old"));
+        }
+        assert_eq!(token(&both.open(&w.b, theirs, "look").await.unwrap()), "old");
+    }
 }

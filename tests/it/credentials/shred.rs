@@ -39,7 +39,7 @@ async fn c28_a_restored_backup_brings_no_shredded_organization_back() {
         let w = World::new(kind).await;
         let (ours, theirs) = (w.put(&w.a, "A").await.id, w.put(&w.b, "B").await.id);
         w.kept.back_up().await;
-        let ledger = FileLedger::open(w.dir.path().join("shredded.jsonl")).unwrap();
+        let ledger = FileLedger::create(w.dir.path().join("shredded.jsonl")).unwrap();
         // Each as a process that was started after the restore.
         let build = |ledger: Option<&FileLedger>| {
             let builder = Credentials::builder(&w.issuer, keyring(), Arc::clone(&w.store));
@@ -96,10 +96,61 @@ async fn c31_a_ledger_that_fails_destroys_nothing() {
 }
 
 #[tokio::test]
+async fn c28_a_ledger_that_is_missing_or_open_to_others_is_no_empty_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ledger.jsonl");
+    refused(FileLedger::open(&path), ErrorKind::Unconfigured);
+    assert!(!path.exists());
+    let ledger = FileLedger::create(&path).unwrap();
+    ledger.record(&organization(1), time::OffsetDateTime::UNIX_EPOCH).await.unwrap();
+    refused(FileLedger::create(&path), ErrorKind::Conflict);
+    refused(FileLedger::create(dir.path().join("absent/ledger")), ErrorKind::Unconfigured);
+    let ledger = FileLedger::open(&path).unwrap();
+    assert!(ledger.find(&organization(1)).await.unwrap().is_some());
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let set = |mode| std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+        for mode in [0o620, 0o602, 0o666] {
+            set(mode);
+            refused(FileLedger::open(&path), ErrorKind::Unconfigured);
+        }
+        set(0o644);
+        FileLedger::open(&path).unwrap();
+    }
+}
+
+/// As processes do: each has opened the file by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_many_write_at_once_keeps_every_line_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ledger.jsonl");
+    FileLedger::create(&path).unwrap();
+    let mut writers = tokio::task::JoinSet::new();
+    for first in 1..=8 {
+        let ledger = FileLedger::open(&path).unwrap();
+        writers.spawn(async move {
+            for number in first..first + 10 {
+                let at = time::OffsetDateTime::UNIX_EPOCH;
+                ledger.record(&organization(number), at).await.unwrap();
+            }
+        });
+    }
+    while let Some(written) = writers.join_next().await {
+        written.unwrap();
+    }
+    let ledger = FileLedger::open(&path).unwrap();
+    for number in 1..=17 {
+        assert!(ledger.find(&organization(number)).await.unwrap().is_some(), "{number}");
+    }
+    assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 17);
+}
+
+#[tokio::test]
 async fn a_ledger_survives_a_torn_line_and_refuses_a_misshapen_one() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ledger.jsonl");
-    let ledger = FileLedger::open(&path).unwrap();
+    let ledger = FileLedger::create(&path).unwrap();
     let at = time::OffsetDateTime::UNIX_EPOCH;
     ledger.record(&organization(1), at).await.unwrap();
     let whole = std::fs::read(&path).unwrap();
