@@ -67,6 +67,10 @@ pub(crate) enum OrganizationKey<'a> {
 
 impl OrganizationId {
     /// A fresh random UUID.
+    ///
+    /// # Panics
+    ///
+    /// Where the operating system gives no random bytes.
     #[expect(clippy::new_without_default, reason = "a default id would invite a default tenant")]
     #[must_use]
     pub fn new() -> Self {

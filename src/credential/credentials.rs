@@ -137,7 +137,7 @@ impl Credentials {
         if label.as_ref().is_some_and(|label| label.len() > MAX_LABEL) {
             return Err(Error::invalid("the label of a credential has at most 255 bytes"));
         }
-        let (id, now) = (CredentialId::random(), self.now());
+        let (id, now) = (CredentialId::random()?, self.now());
         let info = CredentialInfo::new(id, provider, label, 1, now, now);
         let text = secret.encode()?;
         let written = self.write(scope, info, &text, None).await?;

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::keys::KeyEpoch;
-use crate::crypto::{KeyId, SealContext, SecretKind};
+use crate::crypto::{KeyId, SealContext, SecretKind, random_uuid};
 use crate::error::{Error, Result};
 
 /// The name of a credential: 16 random bytes that are never used again.
@@ -124,8 +124,8 @@ pub enum Written {
 }
 
 impl CredentialId {
-    pub(super) fn random() -> Self {
-        Self(Uuid::new_v4())
+    pub(super) fn random() -> Result<Self> {
+        random_uuid().map(Self)
     }
 
     /// The name that was stored.

@@ -9,7 +9,7 @@ use cap_std::fs::{Dir, MetadataExt as _};
 use uuid::Uuid;
 
 use super::private::{self, Lock, failed};
-use crate::crypto::SecretBytes;
+use crate::crypto::{SecretBytes, random_uuid};
 use crate::error::{Error, Result};
 use crate::scope::TenantScope;
 
@@ -113,7 +113,7 @@ impl TemporaryCredentials {
             ));
         }
         for _ in 0..ATTEMPTS {
-            let name = random_name();
+            let name = random_name()?;
             let made = create(&base, &name).map_err(|error| failed("made", error))?;
             let Some((dir, lock)) = made else { continue };
             let (path, closed) = (path.join(&name), Mutex::new(false));
@@ -147,7 +147,7 @@ impl TemporaryCredentials {
         if *closed {
             return Err(Error::unavailable("the temporary credentials were removed for good"));
         }
-        let (name, file) = (random_name(), random_name());
+        let (name, file) = (random_name()?, random_name()?);
         let path = self.own.path.join(&name).join(&file);
         // From here on whatever goes wrong takes away what has been made.
         let guard =
@@ -333,8 +333,8 @@ fn absent(error: io::Error) -> Error {
         .with_source(error)
 }
 
-fn random_name() -> String {
-    format!("{PREFIX}{}", Uuid::new_v4().simple())
+fn random_name() -> Result<String> {
+    Ok(format!("{PREFIX}{}", random_uuid()?.simple()))
 }
 
 fn is_ours(name: &str) -> bool {

@@ -8,7 +8,7 @@ use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
 use super::context::SecretKind;
-use super::secret::{DataKey, fill_random};
+use super::secret::{DataKey, random_uuid};
 use crate::error::{Error, Result};
 use crate::id::OrganizationId;
 
@@ -56,9 +56,7 @@ impl KeyId {
     ///
     /// `Unavailable` where the operating system gives no random bytes.
     pub fn random() -> Result<Self> {
-        let mut bytes = [0; 16];
-        fill_random(&mut bytes)?;
-        Ok(Self(uuid::Builder::from_random_bytes(bytes).into_uuid()))
+        random_uuid().map(Self)
     }
 
     /// The name that was stored.

@@ -30,6 +30,7 @@ pub(crate) use key::PurposeKeys;
 pub use key::{KeyCheckValue, KeyId, KeyOwner};
 pub use sealed::KeyRing;
 pub(crate) use sealed::Unopened;
+pub(crate) use secret::random_uuid;
 pub use secret::{AccessToken, ClientSecret, DataKey, RefreshToken, SecretBytes, WebhookSecret};
 
 #[cfg(test)]

@@ -226,6 +226,13 @@ pub(super) fn fill_random(bytes: &mut [u8]) -> Result<()> {
     })
 }
 
+/// A name that nobody guesses, and that is never made twice.
+pub(crate) fn random_uuid() -> Result<uuid::Uuid> {
+    let mut bytes = [0; 16];
+    fill_random(&mut bytes)?;
+    Ok(uuid::Builder::from_random_bytes(bytes).into_uuid())
+}
+
 /// Whether keys that somebody made have the length of keys, and are not obviously no keys.
 pub(super) fn check_keys<'a>(keys: impl Iterator<Item = &'a SecretBytes> + Clone) -> Result<()> {
     for (at, key) in keys.clone().enumerate() {

@@ -30,6 +30,7 @@ use uuid::Uuid;
 pub(crate) use record::Record;
 
 use super::private::{self, Lock, failed};
+use crate::crypto::random_uuid;
 use crate::error::{Error, Result};
 use crate::id::OrganizationId;
 use crate::scope::TenantScope;
@@ -352,7 +353,7 @@ impl Turn {
     /// The same, which a power failure may undo until the directory is synced.
     fn write_unsynced(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let (dir, unfinished) =
-            (&self.shelf.dir, format!("{}{UNFINISHED}", Uuid::new_v4().simple()));
+            (&self.shelf.dir, format!("{}{UNFINISHED}", random_uuid()?.simple()));
         let written = (|| {
             let mut file = private::create_file(dir, &unfinished)?;
             step::reached("created")?;
