@@ -47,5 +47,4 @@ pub use store::CredentialStore;
 #[cfg(all(unix, feature = "files"))]
 pub use temporary::{TemporaryCredentialFile, TemporaryCredentials};
 pub use value::SealedValue;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
-pub(crate) use value::key_of;
+pub(crate) use value::SealingKey;

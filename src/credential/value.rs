@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::keys::Sealed;
-use crate::crypto::{Envelope, KeyId};
+use crate::crypto::{BlindIndex, Envelope, KeyId};
 use crate::error::{Error, Result};
 use crate::table::{Codec, ColumnDefinition, ColumnType, ColumnValue, NotNull, RowReader, Value};
 
@@ -70,6 +70,13 @@ use crate::table::{Codec, ColumnDefinition, ColumnType, ColumnValue, NotNull, Ro
 #[derive(Clone, PartialEq, Eq)]
 pub struct SealedValue(Vec<u8>);
 
+/// A data key of an organization, by its two names.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SealingKey {
+    id: KeyId,
+    version: u32,
+}
+
 impl SealedValue {
     /// A value that was sealed before, in another table for instance.
     ///
@@ -88,17 +95,39 @@ impl SealedValue {
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
-
-    /// Between which bytes the stored values lie that are sealed under a key: from the first on, and
-    /// below the second.
-    pub(crate) fn under(key: KeyId) -> impl Iterator<Item = [Self; 2]> {
-        Envelope::ranges(key).into_iter().map(|range| range.map(Self))
-    }
 }
 
-/// The key that a stored value names.
-pub(crate) fn key_of(sealed: &[u8]) -> Option<KeyId> {
-    Envelope::parse(sealed, usize::MAX).ok().map(|envelope| envelope.key())
+impl SealingKey {
+    pub(crate) const fn new(id: KeyId, version: u32) -> Self {
+        Self { id, version }
+    }
+
+    /// Whether a sealed value or a blind index was made under the key.
+    pub(crate) fn made(self, stored: &[u8]) -> bool {
+        match Envelope::parse(stored, usize::MAX) {
+            Ok(envelope) => envelope.key() == self.id,
+            Err(_) => {
+                BlindIndex::from_bytes(stored).is_some_and(|index| index.version() == self.version)
+            }
+        }
+    }
+
+    /// Between which bytes lie the sealed values and blind indexes that were made under the key: from
+    /// the first on, and below the second.
+    pub(crate) fn ranges(self) -> impl Iterator<Item = [SealedValue; 2]> {
+        let prefixes = Envelope::prefixes(self.id).into_iter();
+        prefixes.chain([BlindIndex::prefix(self.version)]).map(|from| {
+            let mut to = from.clone();
+            // The first byte is never the last that there is.
+            for byte in to.iter_mut().rev() {
+                *byte = byte.wrapping_add(1);
+                if *byte != 0 {
+                    break;
+                }
+            }
+            [from, to].map(SealedValue)
+        })
+    }
 }
 
 impl From<Sealed> for SealedValue {
@@ -128,6 +157,31 @@ impl Codec for SealedValue {
 
     fn compared(&self, _: &ColumnDefinition) -> Value {
         Value::Bytes(self.0.clone())
+    }
+}
+
+/// An index is a column value like the value of which it is: counted, and written under the same lock.
+impl ColumnValue for BlindIndex {
+    const TYPE: ColumnType = ColumnType::Bytes;
+    const NULLABLE: bool = false;
+    const SEALED: bool = true;
+    type Base = Self;
+}
+
+impl NotNull for BlindIndex {}
+
+impl Codec for BlindIndex {
+    fn encode(&self, _: &ColumnDefinition) -> Value {
+        Value::Sealed(self.as_bytes().to_vec())
+    }
+
+    fn decode(row: &mut RowReader<'_>, _: &ColumnDefinition) -> Result<Self> {
+        let bytes = row.read_bytes()?;
+        Self::from_bytes(&bytes).ok_or_else(|| row.corrupt("bytes that are no blind index"))
+    }
+
+    fn compared(&self, _: &ColumnDefinition) -> Value {
+        Value::Bytes(self.as_bytes().to_vec())
     }
 }
 

@@ -35,6 +35,22 @@ impl BlindIndex {
         &self.0
     }
 
+    /// The index that was stored.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().filter(|[format, ..]: &[u8; Self::BYTES]| *format == FORMAT).map(Self)
+    }
+
+    /// The version of the data key under which it was made.
+    pub(crate) fn version(&self) -> u32 {
+        let [_, a, b, c, d, ..] = self.0;
+        u32::from_be_bytes([a, b, c, d])
+    }
+
+    /// With what the indexes begin that were made under a version of the data key.
+    pub(crate) fn prefix(key_version: u32) -> Vec<u8> {
+        [&[FORMAT][..], &key_version.to_be_bytes()].concat()
+    }
+
     pub(crate) fn compute(
         key: &PurposeKey,
         key_version: u32,
@@ -48,8 +64,7 @@ impl BlindIndex {
         mac.update(&Zeroizing::new(parts.part(Tag::Value, value).finish()));
         let digest = mac.finalize().into_bytes();
         let mut index = Vec::with_capacity(Self::BYTES);
-        index.push(FORMAT);
-        index.extend(key_version.to_be_bytes());
+        index.extend(Self::prefix(key_version));
         index.extend(digest.iter().take(DIGEST));
         index.try_into().map(Self).map_err(|_| impossible())
     }

@@ -69,20 +69,10 @@ impl<'a> Envelope<'a> {
         Ok(Self { prefix, key, salt, commitment, ciphertext })
     }
 
-    /// Between which bytes lie the values that name a key: from the first on, and below the second.
-    pub(crate) fn ranges(key: KeyId) -> [[Vec<u8>; 2]; 2] {
-        [0, PADDED].map(|flags| {
-            let from = [&[MAGIC, VERSION, SUITE, flags], &key.as_uuid().as_bytes()[..]].concat();
-            let mut to = from.clone();
-            // The first byte never overflows.
-            for byte in to.iter_mut().rev() {
-                *byte = byte.wrapping_add(1);
-                if *byte != 0 {
-                    break;
-                }
-            }
-            [from, to]
-        })
+    /// With what the values begin that name a key.
+    pub(crate) fn prefixes(key: KeyId) -> [Vec<u8>; 2] {
+        [0, PADDED]
+            .map(|flags| [&[MAGIC, VERSION, SUITE, flags], &key.as_uuid().as_bytes()[..]].concat())
     }
 
     /// The key that the value names, which must be one of its owner's.

@@ -4,8 +4,7 @@ use sqlx::SqlStr;
 
 use super::raw;
 use super::store::Store;
-use crate::credential::key_of;
-use crate::crypto::KeyId;
+use crate::credential::SealingKey;
 use crate::error::{Error, Result};
 use crate::id::OrganizationId;
 use crate::query::{Bind, Rendered, Sink, Sql, unbound};
@@ -40,7 +39,7 @@ pub(crate) struct Binder {
     /// Of each value, whether it is the organization; where the second opinion asks.
     organizations: Option<Vec<bool>>,
     /// The key that seals for the organization and goes on to until the transaction ends.
-    sealing: Option<KeyId>,
+    sealing: Option<SealingKey>,
     failure: Option<Error>,
 }
 
@@ -60,7 +59,7 @@ impl Binder {
     }
 
     /// The same, for a transaction that holds the key by which the organization seals.
-    pub(crate) const fn sealing(mut self, key: Option<KeyId>) -> Self {
+    pub(crate) const fn sealing(mut self, key: Option<SealingKey>) -> Self {
         self.sealing = key;
         self
     }
@@ -87,7 +86,7 @@ impl Binder {
             // INVARIANT: no value is written under a key that may be retired meanwhile, having been
             // counted without it.
             (Bind::Value(Value::Sealed(value)), _)
-                if self.sealing.is_none_or(|key| key_of(&value) != Some(key)) =>
+                if !self.sealing.is_some_and(|key| key.made(&value)) =>
             {
                 return Err(self.unheld());
             }
@@ -107,10 +106,10 @@ impl Binder {
     fn unheld(&self) -> Error {
         match self.sealing {
             None => Error::misuse(
-                "a sealed value is written in a transaction that `SqlCredentialStore::begin` began",
+                "a sealed value or blind index is written in a transaction that `SqlCredentialStore::begin` began",
             ),
             Some(_) => Error::conflict(
-                "the value was sealed under a key that does not seal any more: seal it again",
+                "a value was sealed or indexed under a key that does not seal any more: do it again",
             ),
         }
     }

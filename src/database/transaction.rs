@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::store::{Purpose, Session};
 use super::{Database, Settings};
-use crate::crypto::KeyId;
+use crate::credential::SealingKey;
 use crate::error::{Error, Result};
 use crate::scope::TenantScope;
 
@@ -50,7 +50,7 @@ pub struct Transaction {
     retryable: bool,
     begun: Duration,
     /// The key by which the organization seals, where the transaction keeps changes of it waiting.
-    sealing: Option<KeyId>,
+    sealing: Option<SealingKey>,
 }
 
 impl fmt::Debug for Transaction {
@@ -98,11 +98,11 @@ impl Transaction {
     }
 
     /// The key by which the organization seals, which the transaction has locked.
-    pub(crate) const fn hold(&mut self, key: KeyId) {
+    pub(crate) const fn hold(&mut self, key: SealingKey) {
         self.sealing = Some(key);
     }
 
-    pub(super) const fn sealing(&self) -> Option<KeyId> {
+    pub(super) const fn sealing(&self) -> Option<SealingKey> {
         self.sealing
     }
 

@@ -7,8 +7,8 @@
 pub enum ColumnType {
     /// `bool`; SQLite: `INTEGER` 0 or 1; PostgreSQL: `boolean`.
     Bool,
-    /// `Vec<u8>` or [`SealedValue`](crate::credential::SealedValue); SQLite: `BLOB`; PostgreSQL:
-    /// `bytea`.
+    /// `Vec<u8>`, [`SealedValue`](crate::credential::SealedValue) or
+    /// [`BlindIndex`](crate::crypto::BlindIndex); SQLite: `BLOB`; PostgreSQL: `bytea`.
     Bytes,
     /// `time::Date`; SQLite: `INTEGER`, the Julian day number; PostgreSQL: `date`.
     Date,
@@ -118,8 +118,8 @@ impl ColumnDefinition {
         self.key
     }
 
-    /// Whether the column holds [`SealedValue`](crate::credential::SealedValue)s, which are counted
-    /// before a data key is retired.
+    /// Whether the column holds [`SealedValue`](crate::credential::SealedValue)s or
+    /// [`BlindIndex`](crate::crypto::BlindIndex)es, which are counted before a data key is retired.
     #[must_use]
     pub const fn is_sealed(&self) -> bool {
         self.sealed

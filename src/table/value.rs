@@ -14,7 +14,8 @@ use crate::error::{Error, Result};
 ///
 /// Implemented for `bool`, `i16`, `i32`, `i64`, `f64`, `String`, `Vec<u8>`, `Uuid`,
 /// `time::OffsetDateTime`, `time::Date`, `serde_json::Value`, `rust_decimal::Decimal`,
-/// [`SealedValue`](crate::credential::SealedValue), every [`TextEnum`], and `Option` of each. Sealed: the renderer and the second opinion rely on it.
+/// [`SealedValue`](crate::credential::SealedValue), [`BlindIndex`](crate::crypto::BlindIndex), every
+/// [`TextEnum`], and `Option` of each. Sealed: the renderer and the second opinion rely on it.
 ///
 /// A value that a store would change on the way is refused with
 /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) instead of altered: NaN, text with NUL, times
@@ -23,14 +24,14 @@ use crate::error::{Error, Result};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the type of a column",
     label = "not a column type",
-    note = "columns hold bool, i16, i32, i64, f64, String, Vec<u8>, Uuid, OffsetDateTime, Date, serde_json::Value, Decimal, enums that implement `tenantry::table::TextEnum`, and Option of each"
+    note = "columns hold bool, i16, i32, i64, f64, String, Vec<u8>, Uuid, OffsetDateTime, Date, serde_json::Value, Decimal, SealedValue, BlindIndex, enums that implement `tenantry::table::TextEnum`, and Option of each"
 )]
 pub trait ColumnValue: Codec + Send + Sync + 'static {
     /// The stored type.
     const TYPE: ColumnType;
     /// Whether the type has a NULL.
     const NULLABLE: bool;
-    /// Whether the type is a [`SealedValue`](crate::credential::SealedValue).
+    /// Whether values are made under a data key, and counted before it is retired.
     const SEALED: bool = false;
     /// The type without `Option`.
     type Base: NotNull;

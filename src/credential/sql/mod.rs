@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use self::tables::{
     CanaryRow, CredentialRow, KeyRow, PlatformRow, ResealRow, RingRow, SLOT, credentials,
-    key_rings, number, organization_keys, reseals,
+    key_rings, number, reseals,
 };
 use super::keys::KeyEpoch;
 use super::record::{
@@ -131,8 +131,12 @@ impl SqlCredentialStore {
             Some(ring) if ring.shredded_at.is_some() => return Err(Error::shredded()),
             ring => ring.and_then(|ring| ring.active),
         };
-        let key = active.ok_or_else(|| Error::conflict("the organization has no key yet"))?;
-        tx.hold(KeyId::from_uuid(key));
+        let key = match active {
+            Some(active) => KeyRow::find(scope, active).fetch_optional(&mut tx).await?,
+            None => None,
+        };
+        let key = key.ok_or_else(|| Error::conflict("the organization has no key yet"))?;
+        tx.hold(key.sealing()?);
         Ok(tx)
     }
 
@@ -177,17 +181,17 @@ impl SqlCredentialStore {
         if columns.is_empty() {
             return Ok(());
         }
-        let keys = KeyRow::select(scope).columns(organization_keys::key_id).fetch_all(&mut *tx);
-        let keys: Vec<KeyId> = keys.await?.into_iter().map(KeyId::from_uuid).collect();
+        let keys = KeyRow::select(scope).fetch_all(&mut *tx).await?;
         for SealedColumn { table, column, position, census } in columns {
             let name = format!("{}.{}", table.name(), column.name());
             let mut rest = number(census(scope, position, None).fetch_one(&mut *tx).await?)?;
             for key in &keys {
-                let count = census(scope, position, Some(*key)).fetch_one(&mut *tx).await?;
-                let count = number(count)?;
+                let made = census(scope, position, Some(key.sealing()?));
+                let count = number(made.fetch_one(&mut *tx).await?)?;
                 rest = rest.saturating_sub(count);
                 if count > 0 {
-                    uses.push(KeyUse::new(name.clone(), Some(*key), count));
+                    let id = KeyId::from_uuid(key.key_id);
+                    uses.push(KeyUse::new(name.clone(), Some(id), count));
                 }
             }
             if rest > 0 {

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::credential::key_form::{check_value, misshapen};
 use crate::credential::record::{Checkpoint, CredentialId, CredentialInfo, StoredCredential};
-use crate::credential::{KeyEpoch, KeySet, KeyState, StoredKey};
+use crate::credential::{KeyEpoch, KeySet, KeyState, SealingKey, StoredKey};
 use crate::crypto::{KekId, KeyId, WrappedKey};
 use crate::error::{Error, Result};
 
@@ -111,6 +111,12 @@ impl KeyRow {
             created_at: micros(key.created_at)?,
             destroyed_at: key.destroyed_at.map(micros).transpose()?,
         })
+    }
+
+    /// The key, by its names.
+    pub(super) fn sealing(&self) -> Result<SealingKey> {
+        let version = u32::try_from(self.version).map_err(|_| misshapen())?;
+        Ok(SealingKey::new(KeyId::from_uuid(self.key_id), version))
     }
 
     fn into_key(self, active: Option<Uuid>) -> Result<StoredKey> {

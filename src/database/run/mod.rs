@@ -16,7 +16,7 @@ use super::postgres;
 use super::statement::{self, Binder, Bound};
 use super::store::{Purpose, Session, Store};
 use super::{Database, Transaction};
-use crate::crypto::KeyId;
+use crate::credential::SealingKey;
 use crate::error::{Error, Result};
 use crate::id::OrganizationId;
 use crate::query::{InsertAst, Placeholders, Reach, Rendered, Renderer, Sink as _};
@@ -141,7 +141,7 @@ pub(crate) struct Context<'a> {
     /// Whether the second opinion will ask.
     pub(crate) judged: bool,
     /// The key under which sealed values may be written.
-    pub(crate) sealing: Option<KeyId>,
+    pub(crate) sealing: Option<SealingKey>,
 }
 
 impl<'a> Context<'a> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 use tenantry::credential::{Credentials, KeyState, Keys, SealedValue, SqlCredentialStore};
-use tenantry::crypto::{KeyId, SealContext, SecretKind};
+use tenantry::crypto::{BlindIndex, KeyId, SealContext, SecretKind};
 use tenantry::database::Transaction;
 use tenantry::database::doctor::Finding;
 use tenantry::table::Schema;
@@ -25,6 +25,15 @@ tenant_table! {
     }
 }
 
+tenant_table! {
+    #[derive(Debug, Clone)]
+    pub(crate) struct Claim in claims {
+        key id: Uuid,
+        account: BlindIndex,
+    }
+    index (account);
+}
+
 struct App {
     w: World,
     db: Database,
@@ -42,7 +51,7 @@ fn place(id: Uuid, field: &'static str) -> SealContext<'static> {
 impl App {
     async fn new(kind: Kind) -> Self {
         let w = World::new(kind).await;
-        let schema = Schema::new().tenant::<Endpoint>();
+        let schema = Schema::new().tenant::<Endpoint>().tenant::<Claim>();
         let (db, store) = open_beside(&w.issuer, &w.kept.place(), schema).await;
         let builder = Credentials::builder(&w.issuer, keyring(), Arc::clone(&store));
         Self { w, db, store, credentials: builder.build() }
@@ -342,6 +351,69 @@ async fn an_organization_without_keys_begins_nothing() {
         refused(app.store.begin(a).await, ErrorKind::Shredded);
         refused(app.read(a, ID).await, ErrorKind::Shredded);
         assert_eq!(app.read(b, ID).await.unwrap(), "kept");
+    }
+}
+
+/// Looked up by all indexes under the lock, and made by the newest key if there is none.
+async fn claim(app: &App, scope: &TenantScope, account: &str) -> Result<Uuid> {
+    let epoch = app.store.epoch(scope).await?;
+    let keys = app.credentials.keys();
+    let indexes = keys.blind_indexes(scope, "claims.account", account.as_bytes(), epoch).await?;
+    let mut tx = app.store.begin(scope).await?;
+    let found = Claim::select(scope).filter(claims::account.in_list(indexes.all().to_vec()));
+    if let Some(claim) = found.fetch_optional(&mut tx).await? {
+        return Ok(claim.id);
+    }
+    let id = Uuid::new_v4();
+    let claim = Claim { id, account: indexes.newest()? };
+    Claim::insert(scope, claim).execute(&mut tx).await?;
+    tx.commit().await?;
+    Ok(id)
+}
+
+#[tokio::test]
+async fn c26_a_blind_index_is_found_after_a_rotation_and_keeps_its_key() {
+    for &kind in SQL {
+        let app = App::new(kind).await;
+        let (a, b) = (&app.w.a, &app.w.b);
+        for scope in [a, b] {
+            app.w.put(scope, "token").await;
+        }
+        let first =
+            [claim(&app, a, "shop-1").await.unwrap(), claim(&app, b, "shop-1").await.unwrap()];
+        assert_ne!(first[0], first[1]);
+        let old = app.active(a).await;
+        let stale = {
+            let epoch = app.store.epoch(a).await.unwrap();
+            let keys = app.credentials.keys();
+            let indexes = keys.blind_indexes(a, "claims.account", b"shop-2", epoch).await.unwrap();
+            Claim { id: ID, account: indexes.newest().unwrap() }
+        };
+        refused(Claim::insert(a, stale.clone()).execute(&app.db).await, ErrorKind::Misuse);
+        let new = app.credentials.rotate(a).await.unwrap();
+        let mut tx = app.store.begin(a).await.unwrap();
+        refused(Claim::insert(a, stale).execute(&mut tx).await, ErrorKind::Conflict);
+        drop(tx);
+
+        // What was claimed under the old key is claimed still.
+        assert_eq!(claim(&app, a, "shop-1").await.unwrap(), first[0]);
+        assert_eq!(Claim::select(a).count(&app.db).await.unwrap(), 1);
+        let mut reseal = app.credentials.reseal(a);
+        while reseal.step().await.unwrap().is_some() {}
+        assert!(app.uses(a).await.contains(&used("claims.account", Some(old), 1)));
+        refused(app.credentials.retire(a, old).await, ErrorKind::Conflict);
+
+        let epoch = app.store.epoch(a).await.unwrap();
+        let keys = app.credentials.keys();
+        let indexes = keys.blind_indexes(a, "claims.account", b"shop-1", epoch).await.unwrap();
+        let mut tx = app.store.begin(a).await.unwrap();
+        let anew = Claim::update(a).set(claims::account, indexes.newest().unwrap()).key(first[0]);
+        assert_eq!(anew.execute(&mut tx).await.unwrap(), 1);
+        tx.commit().await.unwrap();
+        assert!(app.uses(a).await.contains(&used("claims.account", Some(new), 1)));
+        app.credentials.retire(a, old).await.unwrap();
+        assert_eq!(claim(&app, a, "shop-1").await.unwrap(), first[0]);
+        assert_eq!(claim(&app, b, "shop-1").await.unwrap(), first[1]);
     }
 }
 
