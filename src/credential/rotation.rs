@@ -116,9 +116,11 @@ impl Credentials {
     ///
     /// # Security
     ///
-    /// It counts what is in the store. A value that is not there, in a backup for instance, does not
-    /// open after a restore; nor does what the application sealed under the same keys by
-    /// [`Keys`](super::Keys) and keeps in tables of its own: write that again first.
+    /// It counts what is in the store: with [`SqlCredentialStore`](super::SqlCredentialStore) also the
+    /// application's own columns of [`SealedValue`](super::SealedValue)s and
+    /// [`BlindIndex`](crate::crypto::BlindIndex)es in the same [`Database`](crate::Database). A value
+    /// that is not there, in a backup for instance, does not open after a restore; nor does what the
+    /// application sealed by [`Keys`](super::Keys) and keeps elsewhere: write that again first.
     ///
     /// # Cancellation
     ///

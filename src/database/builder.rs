@@ -205,7 +205,9 @@ impl DatabaseBuilder {
         self
     }
 
-    /// Whether every commit waits for the disk (`synchronous=FULL`); off without it.
+    /// Whether every commit waits for the disk (`synchronous=FULL`); off without it, unless the
+    /// schema has the tables of [`SqlCredentialStore`](crate::credential::SqlCredentialStore), whose
+    /// answers are always durable.
     ///
     /// Off, a loss of power can undo the last commits but never damages the file, and a process
     /// that ends loses nothing.

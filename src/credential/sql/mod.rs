@@ -38,7 +38,8 @@ use crate::table::{Schema, SealedColumn, Table as _, TableDefinition};
 ///
 /// # Security
 ///
-/// The database holds envelopes and wrapped keys alone. What a hostile administrator of it can and
+/// The database holds envelopes and wrapped keys alone. On SQLite every commit of it waits for the disk,
+/// and what is deleted is overwritten. What a hostile administrator of it can and
 /// cannot do stands in [the chapter on credentials](crate::manual::credentials).
 ///
 /// # Examples

@@ -5,14 +5,17 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use sqlx::{Connection as _, Row as _};
+use sqlx::Connection as _;
 use tenantry::credential::{Credentials, NewCredential, Plaintext};
 use tenantry::crypto::KekId;
 use tenantry::database::doctor::EnvironmentCheck;
+use uuid::Uuid;
 
 use super::search::{Traced, forms};
 use super::world::*;
 use crate::leaks::fixture::{again, confess, raw};
+#[cfg(feature = "postgres")]
+use crate::postgres::cluster::Cluster;
 
 const TRACED: &str = "TENANTRY_TEST_TRACED";
 const PLANTED: &str = "planted-9c1d-4f6e-token";
@@ -168,7 +171,6 @@ async fn nowhere_beside(w: World) {
 #[cfg(feature = "postgres")]
 #[tokio::test]
 async fn c39_neither_the_log_nor_the_files_of_postgresql_have_a_planted_secret() {
-    use crate::postgres::cluster::Cluster;
     static LOGGED: std::sync::LazyLock<Cluster> = std::sync::LazyLock::new(|| {
         Cluster::start(&[
             "log_statement = all",
@@ -236,14 +238,51 @@ async fn c30_after_the_purge_of_the_manual_no_sealed_text_is_left_on_disk() {
 /// The statements of docs/credentials.md.
 const PURGE: &str = "VACUUM; PRAGMA wal_checkpoint(TRUNCATE)";
 
-/// The wrapped keys that the database has, with the organization of each.
-async fn wrapped_keys(w: &World) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let Kept::Sqlite(path) = &w.kept else { unreachable!("it lies in a file") };
-    let mut connection = raw(path).await;
-    let sql = "SELECT organization_id, wrapped FROM organization_keys WHERE wrapped IS NOT NULL";
-    let rows = sqlx::query(sql).fetch_all(&mut connection).await.unwrap();
+/// The wrapped keys that the database has, with the key of each row.
+async fn wrapped_keys(w: &World) -> Vec<(Uuid, Vec<u8>)> {
+    let sql = "SELECT key_id, wrapped FROM organization_keys WHERE wrapped IS NOT NULL";
+    match &w.kept {
+        Kept::Sqlite(path) => {
+            let mut connection = raw(path).await;
+            let rows = sqlx::query_as(sql).fetch_all(&mut connection).await.unwrap();
+            connection.close().await.unwrap();
+            rows
+        }
+        #[cfg(feature = "postgres")]
+        Kept::Postgres(database) => {
+            let mut connection = database.superuser().await;
+            let rows = sqlx::query_as(sql).fetch_all(&mut connection).await.unwrap();
+            connection.close().await.unwrap();
+            rows
+        }
+        _ => unreachable!("no SQL reaches it"),
+    }
+}
+
+/// What the chapter tells an operator to run on PostgreSQL.
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn c28_on_postgresql_a_full_vacuum_leaves_nothing_of_a_destroyed_key_in_the_tables() {
+    let w = World::new(Kind::Postgres).await;
+    for scope in [&w.a, &w.b] {
+        w.put(scope, "token").await;
+    }
+    let Kept::Postgres(database) = &w.kept else { unreachable!("it is PostgreSQL") };
+    let mut connection = database.superuser().await;
+    let sql = "SELECT oid::text FROM pg_database WHERE datname = current_database()";
+    let folder: String = sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap();
     connection.close().await.unwrap();
-    rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+    let folder = Cluster::shared().directory().join("data/base").join(folder);
+    let before = wrapped_keys(&w).await;
+    w.kept.run("CHECKPOINT").await;
+    assert!(before.iter().all(|(_, key)| occurrences(&folder, key) > 0));
+    w.credentials.shred(&w.a).await.unwrap();
+    let after = wrapped_keys(&w).await;
+    w.kept.run("VACUUM FULL organization_keys").await;
+    w.kept.run("CHECKPOINT").await;
+    for key in before {
+        assert_eq!(occurrences(&folder, &key.1) > 0, after.contains(&key));
+    }
 }
 
 #[tokio::test]
@@ -266,7 +305,7 @@ async fn c28_nothing_of_a_destroyed_key_is_left_in_the_file_or_its_log() {
     while reseal.step().await.unwrap().is_some() {}
     w.credentials.retire(&w.a, keys[3].0).await.unwrap();
     let after = wrapped_keys(&w).await;
-    let gone = |after: &[(Vec<u8>, Vec<u8>)]| -> Vec<(Vec<u8>, Vec<u8>)> {
+    let gone = |after: &[(Uuid, Vec<u8>)]| -> Vec<(Uuid, Vec<u8>)> {
         before.iter().filter(|key| !after.contains(key)).cloned().collect()
     };
     assert_eq!(gone(&after).len(), 1);
