@@ -189,6 +189,12 @@ impl TestDatabase<'_> {
         self.connect(SUPERUSER).await
     }
 
+    /// `180004` for 18.4.
+    pub async fn server_version(&self) -> i32 {
+        let asked = "SELECT current_setting('server_version_num')::int4";
+        sqlx::query_scalar(asked).fetch_one(&mut self.superuser().await).await.unwrap()
+    }
+
     /// Runs statements as `role`, each by itself.
     pub async fn run<S: AsRef<str>>(&self, role: &str, statements: &[S]) {
         let mut connection = self.connect(role).await;
@@ -210,8 +216,12 @@ impl Drop for TestDatabase<'_> {
     }
 }
 
-/// Where the server's programs are.
+/// Where the server's programs are: where `TENANTRY_POSTGRES` says, or the newest of the machine.
 pub fn installation() -> PathBuf {
+    if let Some(named) = std::env::var_os("TENANTRY_POSTGRES") {
+        return newest(vec![named.into()])
+            .expect("TENANTRY_POSTGRES names no folder with PostgreSQL 15 or newer");
+    }
     let folders = std::env::var_os("PATH")
         .iter()
         .flat_map(std::env::split_paths)
@@ -238,7 +248,7 @@ pub fn newest(mut folders: Vec<PathBuf>) -> Option<PathBuf> {
 }
 
 /// `initdb (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`
-fn version(folder: &Path) -> u32 {
+pub fn version(folder: &Path) -> u32 {
     let output = Command::new(folder.join("initdb")).arg("--version").output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
     text.ok()

@@ -7,7 +7,10 @@ use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection, Row as _,
 };
 
-use super::cluster::{APPLICATION, CROSS_TENANT, Cluster, MISSING, OWNER, WITH_PASSWORD, newest};
+use super::cluster::{
+    APPLICATION, CROSS_TENANT, Cluster, MISSING, OWNER, WITH_PASSWORD, installation, newest,
+    version,
+};
 
 #[tokio::test]
 async fn every_test_has_a_database_of_its_own() {
@@ -22,6 +25,14 @@ async fn every_test_has_a_database_of_its_own() {
     let who = AssertSqlSafe("SELECT current_user::text");
     let row = one.connect(APPLICATION).await.fetch_one(who).await.unwrap();
     assert_eq!(row.get::<String, _>(0), APPLICATION);
+}
+
+/// Of several that are installed, or the one that `TENANTRY_POSTGRES` names.
+#[tokio::test]
+async fn the_server_is_of_the_installation_that_was_chosen() {
+    let database = Cluster::shared().database().await;
+    let number = database.server_version().await;
+    assert_eq!(u32::try_from(number / 10_000).unwrap(), version(&installation()));
 }
 
 #[tokio::test]

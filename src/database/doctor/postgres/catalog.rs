@@ -16,8 +16,8 @@ pub(super) struct Catalog {
     /// The cross-tenant role, where it exists and is another one.
     pub(super) across: Option<Role>,
     pub(super) relations: Vec<Relation>,
-    /// SECURITY DEFINER functions that the role can call, or that a trigger or an aggregate calls,
-    /// and their owners.
+    /// SECURITY DEFINER functions that the role can call, or that a trigger, of an event too,
+    /// or an aggregate calls, and their owners.
     pub(super) definer_functions: Vec<(String, String)>,
 }
 
@@ -58,15 +58,20 @@ pub(super) struct Column {
     pub(super) name: String,
     /// As `format_type` writes it.
     pub(super) declared: String,
+    /// Whether it takes no NULL.
     pub(super) not_null: bool,
+    /// Whether rows from before it took none can hold one: NOT NULL that is NOT VALID.
+    pub(super) old_nulls: bool,
     pub(super) default: Option<String>,
     pub(super) identity: bool,
     pub(super) generated: bool,
+    /// Generated when it is read, and stored nowhere.
+    pub(super) computed: bool,
     /// Whether texts compare bytewise, or the type has no collation.
     pub(super) bytewise: bool,
     /// Whether texts that differ are never equal.
     pub(super) deterministic: bool,
-    /// The valid CHECK constraints that look at this column alone.
+    /// The valid CHECK constraints, which are enforced, that look at this column alone.
     pub(super) checks: Vec<String>,
 }
 
@@ -106,8 +111,10 @@ pub(super) struct ForeignKey {
     pub(super) overwrites: Vec<String>,
     pub(super) deferred: bool,
     pub(super) validated: bool,
-    /// Whether none of its triggers is disabled.
+    /// Whether it is not NOT ENFORCED.
     pub(super) enforced: bool,
+    /// Whether a trigger that enforces it is disabled.
+    pub(super) disabled: bool,
     /// The unique index of the target on which it relies.
     index: String,
 }
@@ -143,13 +150,18 @@ const RELATIONS: &str = "SELECT c.oid::int8 AS oid, n.nspname::text AS namespace
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname <> 'information_schema' \
     AND n.nspname !~ '^pg_(catalog|toast)' ORDER BY n.nspname, c.relname";
 
+/// The collations that the server brings with it (`b`, from 17 on) compare by code points, which
+/// is bytewise in UTF-8, the only encoding of all of them but "C".
 const COLUMNS: &str = "SELECT a.attrelid::int8 AS relation, a.attname::text AS name, \
     format_type(a.atttypid, a.atttypmod) AS declared, a.attnotnull AS not_null, \
+    EXISTS (SELECT FROM pg_constraint AS k WHERE k.conrelid = a.attrelid AND k.contype = 'n' \
+        AND k.conkey = ARRAY[a.attnum] AND NOT k.convalidated) AS old_nulls, \
     CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END AS default, \
-    a.attidentity <> '' AS identity, a.attgenerated <> '' AS generated, \
-    a.attcollation = 0 OR o.collname IN ('C', 'POSIX') OR (o.collname = 'default' \
-        AND (SELECT datlocprovider = 'c' AND datcollate IN ('C', 'POSIX') FROM pg_database \
-        WHERE datname = current_database())) AS bytewise, \
+    a.attidentity <> '' AS identity, a.attgenerated <> '' AS generated, a.attgenerated = 'v' AS computed, \
+    a.attcollation = 0 OR o.collname IN ('C', 'POSIX') OR o.collprovider = 'b' \
+        OR (o.collname = 'default' AND (SELECT datlocprovider = 'b' \
+            OR datlocprovider = 'c' AND datcollate IN ('C', 'POSIX') FROM pg_database \
+            WHERE datname = current_database())) AS bytewise, \
     coalesce(o.collisdeterministic, true) AS deterministic, \
     ARRAY(SELECT pg_get_expr(k.conbin, k.conrelid) FROM pg_constraint AS k \
         WHERE k.conrelid = a.attrelid AND k.contype = 'c' AND k.conkey = ARRAY[a.attnum] \
@@ -186,6 +198,7 @@ const INDEXES: &str = "SELECT i.indrelid::int8 AS relation, x.relname::text AS n
     FROM pg_index AS i JOIN pg_class AS x ON x.oid = i.indexrelid \
     WHERE x.relnamespace <> 'pg_catalog'::regnamespace ORDER BY i.indrelid, x.relname";
 
+/// `conenforced` is there from 18 on.
 const FOREIGN_KEYS: &str = "SELECT k.conrelid::int8 AS relation, k.conname::text AS name, \
     k.confrelid::int8 AS target, \
     ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS n (n, at) \
@@ -196,10 +209,11 @@ const FOREIGN_KEYS: &str = "SELECT k.conrelid::int8 AS relation, k.conname::text
     ARRAY(SELECT a.attname::text FROM unnest(coalesce(k.confdelsetcols, k.conkey)) AS n \
         JOIN pg_attribute AS a ON a.attrelid = k.conrelid AND a.attnum = n) AS overwrites, \
     k.condeferred AS deferred, k.convalidated AS validated, \
-    NOT EXISTS (WITH RECURSIVE part AS (SELECT k.oid UNION ALL \
+    coalesce((to_jsonb(k) ->> 'conenforced')::bool, true) AS enforced, \
+    EXISTS (WITH RECURSIVE part AS (SELECT k.oid UNION ALL \
             SELECT p.oid FROM pg_constraint AS p JOIN part ON p.conparentid = part.oid) \
         SELECT FROM pg_trigger AS t JOIN part ON t.tgconstraint = part.oid \
-        WHERE t.tgenabled NOT IN ('O', 'A')) AS enforced, \
+        WHERE t.tgenabled NOT IN ('O', 'A')) AS disabled, \
     coalesce((SELECT x.relname::text FROM pg_class AS x WHERE x.oid = k.conindid), '') AS index \
     FROM pg_constraint AS k WHERE k.contype = 'f' AND k.conparentid = 0 ORDER BY 1, 2";
 
@@ -228,6 +242,7 @@ const DEFINER_FUNCTIONS: &str = "SELECT p.oid::regprocedure::text, \
     AND p.proowner <> (SELECT oid FROM pg_roles WHERE rolname = current_user) \
     AND (has_function_privilege(p.oid, 'EXECUTE') \
     OR EXISTS (SELECT FROM pg_trigger AS t WHERE t.tgfoid = p.oid AND NOT t.tgisinternal) \
+    OR EXISTS (SELECT FROM pg_event_trigger AS t WHERE t.evtfoid = p.oid) \
     OR EXISTS (SELECT FROM pg_aggregate AS g WHERE has_function_privilege(g.aggfnoid, 'EXECUTE') \
         AND p.oid IN (g.aggtransfn, g.aggfinalfn, g.aggcombinefn, g.aggserialfn, g.aggdeserialfn, \
             g.aggmtransfn, g.aggminvtransfn, g.aggmfinalfn))) \
@@ -258,9 +273,11 @@ from_row!(Column {
     name,
     declared,
     not_null,
+    old_nulls,
     default,
     identity,
     generated,
+    computed,
     bytewise,
     deterministic,
     checks
@@ -291,6 +308,7 @@ from_row!(ForeignKey {
     deferred,
     validated,
     enforced,
+    disabled,
     index
 });
 from_row!(Policy { relation, name, permissive, all, reads, applies, roles, using, check });

@@ -51,6 +51,8 @@ pub(super) struct Membership {
     pub(super) reaches: Vec<i64>,
     /// The roles that were granted, through which it comes about.
     pub(super) via: Vec<String>,
+    /// Who granted each, where the server takes a grant back from one grantor at a time.
+    pub(super) grantors: Vec<Option<String>>,
 }
 
 /// A schema that a role may change.
@@ -96,17 +98,24 @@ const ROLE: &str = "SELECT r.rolname::text AS name, r.rolsuper AS superuser, \
     FROM pg_roles AS r JOIN pg_database AS d ON d.datname = current_database() \
     WHERE r.rolname = $1";
 
-/// The owner of a database is always a member of `pg_database_owner`.
+/// A membership can have several grantors from 16 on. The owner of a database is always a member
+/// of `pg_database_owner`.
 const MEMBERSHIPS: &str = "SELECT r.rolname::text AS role, r.rolsuper OR r.rolbypassrls \
     OR r.rolcreaterole OR r.rolreplication OR r.rolname ~ '^pg_' AS exempt, \
     ARRAY(SELECT c.oid::int8 FROM pg_class AS c WHERE c.relkind IN ('r', 'p') \
         AND c.relnamespace <> 'pg_catalog'::regnamespace \
         AND (has_table_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, \
-            REFERENCES, TRIGGER') \
+            REFERENCES, TRIGGER' || CASE WHEN current_setting('server_version_num')::int4 \
+            >= 170000 THEN ', MAINTAIN' ELSE '' END) \
         OR has_any_column_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE, REFERENCES'))) \
         AS reaches, \
-    ARRAY(SELECT DISTINCT pg_get_userbyid(m.roleid)::text FROM pg_auth_members AS m \
-        WHERE m.member = us.oid AND pg_has_role(m.roleid, r.oid, 'MEMBER') ORDER BY 1) AS via \
+    ARRAY(SELECT pg_get_userbyid(m.roleid)::text FROM pg_auth_members AS m \
+        WHERE m.member = us.oid AND pg_has_role(m.roleid, r.oid, 'MEMBER') \
+        ORDER BY m.roleid, m.grantor) AS via, \
+    ARRAY(SELECT CASE WHEN current_setting('server_version_num')::int4 >= 160000 \
+            THEN pg_get_userbyid(m.grantor)::text END FROM pg_auth_members AS m \
+        WHERE m.member = us.oid AND pg_has_role(m.roleid, r.oid, 'MEMBER') \
+        ORDER BY m.roleid, m.grantor) AS grantors \
     FROM pg_roles AS us JOIN pg_roles AS r ON r.oid <> us.oid \
         AND pg_has_role(us.oid, r.oid, 'MEMBER') \
     WHERE us.rolname = $1 AND r.rolname <> 'pg_database_owner' ORDER BY 1";
@@ -144,7 +153,7 @@ from_row!(Server { version, role, database, organization, replication });
 from_row!(Role {
     name, superuser, bypasses, administers, temporary, creates_schemas, owns_database, grantees
 } more memberships, schemas);
-from_row!(Membership { role, exempt, reaches, via });
+from_row!(Membership { role, exempt, reaches, via, grantors });
 from_row!(Namespace { name, owned, grantees });
 from_row!(Access { relation, owned, privileges, grantees });
 impl Server {

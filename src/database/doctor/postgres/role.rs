@@ -53,7 +53,8 @@ fn settings(doctor: &mut Doctor<'_>) {
             format!("ALTER DATABASE {database} RESET {setting}"),
         ]
     };
-    const ELSEWHERE: &str = "look into the server's configuration and the URL too";
+    const ELSEWHERE: &str =
+        "look into the server's configuration, every event trigger on login and the URL too";
     if !server.organization.is_empty() {
         let advice = format!("`{SETTING}` has a value before anybody set it; {ELSEWHERE}");
         let remedy = reset(&quoted(SETTING));
@@ -157,14 +158,18 @@ fn memberships(doctor: &mut Doctor<'_>, role: &Role) {
             membership.reaches.contains(&relation.oid) && doctor.is_tenant(relation)
         });
         let is_fatal = membership.exempt || owns || reaches || named.contains(&other);
-        let via: Vec<String> = membership.via.iter().map(|role| quoted(role)).collect();
+        let grants = membership.via.iter().zip(&membership.grantors);
+        let remedy = grants.map(|(role, grantor)| {
+            let by = grantor.as_deref().map(|grantor| format!(" GRANTED BY {}", quoted(grantor)));
+            format!("REVOKE {} FROM {}{}", quoted(role), quoted(name), by.unwrap_or_default())
+        });
         let finding = Finding::new(&rules::PG_ROLE_MEMBER, format!("{name}/{other}"))
             .with_severity(if is_fatal { Severity::Fatal } else { Severity::Warning })
             .with_advice(format!(
                 "`{name}` is a member of `{other}`, itself or through another role"
             ))
             .with_caution(super::SUPERUSER)
-            .with_remedy(vec![format!("REVOKE {} FROM {}", via.join(", "), quoted(name))]);
+            .with_remedy(remedy.collect());
         doctor.findings.push(finding);
     }
 }

@@ -33,15 +33,10 @@ fn tenant_column(table: &mut Table<'_, '_>, tenant: &'static str) {
         return table.find(&rules::PG_TENANT_COLUMN_ABSENT, object, advice, Vec::new());
     };
     if column.generated {
-        let remedy = vec![alter("DROP EXPRESSION")];
-        table.find(
-            &rules::PG_TENANT_GENERATED,
-            object.as_str(),
-            "the tenant column is generated",
-            remedy,
-        );
+        let (advice, remedy) = generated(column, &alter);
+        table.find(&rules::PG_TENANT_GENERATED, object.as_str(), advice, remedy);
     }
-    if !column.not_null {
+    if !column.not_null || column.old_nulls {
         let advice =
             "give every row an organization first: the remedy stops at a row that has none";
         table.find(
@@ -154,8 +149,8 @@ fn column(table: &mut Table<'_, '_>, declared: &'static ColumnDefinition, found:
     let column_name = quoted(declared.name());
     let alter = |what: &str| format!("ALTER TABLE {name} ALTER COLUMN {column_name} {what}");
     if found.generated {
-        let remedy = vec![alter("DROP EXPRESSION")];
-        return table.find(&rules::COLUMN_GENERATED, object, "the column is generated", remedy);
+        let (advice, remedy) = generated(found, &alter);
+        return table.find(&rules::COLUMN_GENERATED, object, advice, remedy);
     }
     let counts = found.identity
         || found.default.as_deref().is_some_and(|default| default.contains("nextval("));
@@ -181,16 +176,23 @@ fn column(table: &mut Table<'_, '_>, declared: &'static ColumnDefinition, found:
         let remedy = vec![alter(&format!("TYPE {wanted}"))];
         table.find(&rules::PG_COLUMN_COLLATION, object.as_str(), advice, remedy);
     }
-    match (found.not_null, declared.is_nullable()) {
-        (false, false) => {
-            let advice = "the column takes NULL and the declaration does not: make the field an `Option`, or fill the rows";
-            table.find(&rules::COLUMN_NULLABILITY, object, advice, vec![alter("SET NOT NULL")]);
-        }
-        (true, true) => {
-            let advice = "the column takes no NULL and the declaration does: make the field no `Option`, or let the column take it";
-            table.find(&rules::COLUMN_NULLABILITY, object, advice, vec![alter("DROP NOT NULL")]);
-        }
-        _ => {}
+    if declared.is_nullable() && found.not_null {
+        let advice = "the column takes no NULL and the declaration does: make the field no `Option`, or let the column take it";
+        table.find(&rules::COLUMN_NULLABILITY, object, advice, vec![alter("DROP NOT NULL")]);
+    } else if !declared.is_nullable() && (!found.not_null || found.old_nulls) {
+        let advice = "the column takes or holds NULL and the declaration does not: make the field an `Option`, or fill the rows";
+        table.find(&rules::COLUMN_NULLABILITY, object, advice, vec![alter("SET NOT NULL")]);
+    }
+}
+
+/// What to do about a generated column.
+fn generated(column: &Column, alter: &dyn Fn(&str) -> String) -> (&'static str, Vec<String>) {
+    match column.computed {
+        false => ("the column is generated", vec![alter("DROP EXPRESSION")]),
+        true => (
+            "the column is generated when it is read, and no statement makes an ordinary one of it: fill an ordinary column of another name, drop this one, and rename that",
+            Vec::new(),
+        ),
     }
 }
 
@@ -563,10 +565,14 @@ fn declared_reference(table: &mut Table<'_, '_>, at: usize, found: &ForeignKey) 
     if found.deferred {
         find(&rules::PG_REFERENCE_DEFERRED, "the foreign key is INITIALLY DEFERRED");
     }
-    if !found.validated {
+    if !found.enforced {
+        let advice =
+            "the foreign key is NOT ENFORCED: correct the rows that refer to nothing first";
+        find(&rules::PG_REFERENCE_UNENFORCED, advice);
+    } else if !found.validated {
         find(&rules::PG_REFERENCE_UNVALIDATED, "the foreign key is NOT VALID");
     }
-    if !found.enforced {
+    if found.disabled {
         let advice = "a trigger that enforces the foreign key is disabled: correct the rows that refer to nothing first";
         find(&rules::PG_REFERENCE_UNENFORCED, advice);
     }

@@ -5,6 +5,7 @@ mod parts;
 mod past_the_wall;
 mod remedies;
 mod roles;
+mod versions;
 
 use sqlx::AssertSqlSafe;
 use tenantry::database::doctor::{Acceptance, Finding, Report, Severity, inspect};
