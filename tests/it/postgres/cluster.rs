@@ -32,6 +32,8 @@ pub struct Cluster {
     next: AtomicU32,
     /// The port of PgBouncer, once it was asked for.
     pooler: OnceLock<u16>,
+    /// That of one that follows prepared statements.
+    following: OnceLock<Option<u16>>,
     /// Databases whose tests have ended.
     ended: Mutex<Vec<String>>,
 }
@@ -78,6 +80,7 @@ impl Cluster {
             supervisor: Mutex::new(supervisor),
             next: AtomicU32::new(1),
             pooler: OnceLock::new(),
+            following: OnceLock::new(),
             ended: Mutex::new(Vec::new()),
         }
     }
@@ -98,11 +101,20 @@ impl Cluster {
         assert_eq!(answer, "done", "{command}");
     }
 
-    /// Starts PgBouncer in transaction mode in front of the server, unless it runs: its port.
+    /// Starts PgBouncer in transaction mode in front of the server, unless it runs: its port. It
+    /// does not follow prepared statements.
     pub fn pgbouncer(&self) -> u16 {
         *self.pooler.get_or_init(|| {
             let answer = self.ask("pgbouncer");
             answer.parse().unwrap_or_else(|_| panic!("{answer}"))
+        })
+    }
+
+    /// The same for one that follows prepared statements; none where PgBouncer is older than 1.21.
+    pub fn following_pgbouncer(&self) -> Option<u16> {
+        *self.following.get_or_init(|| match self.ask("pgbouncer-following").as_str() {
+            "none" => None,
+            answer => Some(answer.parse().unwrap_or_else(|_| panic!("{answer}"))),
         })
     }
 

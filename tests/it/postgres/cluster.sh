@@ -3,8 +3,8 @@
 #     sh cluster.sh BIN [SETTING=VALUE ...]
 #
 # BIN holds initdb, pg_ctl and psql. The first line of output is `PORT DIRECTORY`; after that every line
-# of input is a command (start, stop, restart, kill, pgbouncer), answered by one line. At the end of
-# the input, which comes also when the suite is killed, server and directory go.
+# of input is a command (start, stop, restart, kill, pgbouncer, pgbouncer-following), answered by one
+# line. At the end of the input, which comes also when the suite is killed, server and directory go.
 set -eu
 PATH=$PATH:/usr/sbin
 bin=$1
@@ -13,7 +13,9 @@ directory=$(mktemp -d /tmp/tenantry-postgres.XXXXXX)
 
 finish() {
     trap - EXIT
-    [ ! -f "$directory/pgbouncer.pid" ] || kill "$(cat "$directory/pgbouncer.pid")" || true
+    for bouncer in "$directory"/pgbouncer*.pid; do
+        [ ! -f "$bouncer" ] || kill "$(cat "$bouncer")" || true
+    done
     "$bin/pg_ctl" -D "$directory/data" -m immediate stop || true
     rm -rf "$directory"
 } >/dev/null 2>&1
@@ -54,20 +56,27 @@ done
     CREATE ROLE tenantry_cross_tenant LOGIN; CREATE ROLE with_password LOGIN PASSWORD 'right'" >&2
 echo "$port $directory"
 
-# Transaction mode; every database and role of the server, passwords aside.
+# Transaction mode; every database and role of the server, passwords aside. The arguments are a name
+# and how many prepared statements PgBouncer follows, which it can from 1.21 on.
 start_pgbouncer() {
+    files=$directory/$1
+    minor=$(pgbouncer --version 2>/dev/null | sed -n 's/^PgBouncer 1\.\([0-9]*\).*/\1/p')
+    follows="max_prepared_statements = $2"
+    if [ "${minor:-0}" -lt 21 ]; then
+        follows=
+        [ "$2" = 0 ] || { echo none; return; }
+    fi
     "$bin/psql" -h "$directory" -p "$port" -U postgres -d postgres -q -A -t \
         -c "SELECT format('\"%s\" \"\"', rolname) FROM pg_roles WHERE rolcanlogin" \
-        >"$directory/users"
+        >"$files.users"
     for attempt in 1 2 3 4 5 6 7 8; do
         bouncer=$(any_port)
         printf '%s\n' '[databases]' "* = host=127.0.0.1 port=$port" '[pgbouncer]' \
             'listen_addr = 127.0.0.1' "listen_port = $bouncer" 'unix_socket_dir =' \
-            'auth_type = trust' "auth_file = $directory/users" 'pool_mode = transaction' \
-            'default_pool_size = 2' 'max_client_conn = 200' \
-            "pidfile = $directory/pgbouncer.pid" "logfile = $directory/pgbouncer.log" "$@" \
-            >"$directory/pgbouncer.ini"
-        pgbouncer -d -q "$directory/pgbouncer.ini" </dev/null >/dev/null 2>&1 || continue
+            'auth_type = trust' "auth_file = $files.users" 'pool_mode = transaction' \
+            'default_pool_size = 2' 'max_client_conn = 200' "$follows" \
+            "pidfile = $files.pid" "logfile = $files.log" >"$files.ini"
+        pgbouncer -d -q "$files.ini" </dev/null >/dev/null 2>&1 || continue
         # It leaves the foreground before it listens.
         for look in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
             if "$bin/pg_isready" -q -h 127.0.0.1 -p "$bouncer"; then
@@ -77,7 +86,7 @@ start_pgbouncer() {
             sleep 0.1
         done
     done
-    echo "failed: $(tail -n 1 "$directory/pgbouncer.log" 2>/dev/null || echo pgbouncer is not installed)"
+    echo "failed: $(tail -n 1 "$files.log" 2>/dev/null || echo pgbouncer is not installed)"
 }
 
 answer() {
@@ -90,7 +99,9 @@ while read -r command; do
     stop) answer control -m fast stop ;;
     restart) answer control -m fast restart ;;
     kill) answer control -m immediate stop ;;
-    pgbouncer) start_pgbouncer ;;
+    pgbouncer) start_pgbouncer pgbouncer 0 ;;
+    # Fewer than a test has, so that it forgets some and prepares them anew.
+    pgbouncer-following) start_pgbouncer pgbouncer-following 5 ;;
     *) echo "failed: no such command" ;;
     esac
 done

@@ -14,6 +14,7 @@ mod leaks;
 mod lost;
 mod pooler;
 mod proxy;
+mod returning;
 mod tables;
 mod tls;
 mod trips;

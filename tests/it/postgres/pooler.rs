@@ -1,5 +1,6 @@
 //! Behind PgBouncer, which lends a connection of the server for one transaction.
 
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -7,11 +8,11 @@ use std::time::Duration;
 
 use sqlx::{ConnectOptions as _, Executor as _, Row as _};
 use tenantry::database::doctor;
-use tenantry::{Database, TenantScope};
+use tenantry::{Database, ErrorKind, TenantScope};
 use uuid::Uuid;
 
 use super::cluster::{APPLICATION, Cluster, OWNER};
-use super::world::{Order, builder, order, orders, schema, world};
+use super::world::{Order, World, builder, order, orders, schema, world};
 
 /// More connections of ours than PgBouncer has to the server, so that they change hands.
 const CONNECTIONS: u32 = 8;
@@ -26,7 +27,15 @@ fn pooled(url: &str) -> String {
 async fn through_pgbouncer(
     prepared: Option<bool>,
     limit: Option<Duration>,
-) -> (super::world::World<'static>, Database) {
+) -> (World<'static>, Database) {
+    through(pooled, prepared, limit).await
+}
+
+async fn through(
+    pooled: impl Fn(&str) -> String,
+    prepared: Option<bool>,
+    limit: Option<Duration>,
+) -> (World<'static>, Database) {
     let world = world().await.filled(3).await;
     let url = pooled(&world.database.url(APPLICATION));
     let mut settings =
@@ -77,6 +86,12 @@ async fn raw(url: &str) -> sqlx::PgConnection {
 
 async fn changes_hands(prepared: Option<bool>) {
     let (world, db) = through_pgbouncer(prepared, LIMIT).await;
+    all_work(&world, &db).await;
+    nothing_is_left(&world, &pooled(&world.database.url(APPLICATION))).await;
+}
+
+/// Both organizations at a time, each on rows that only it has.
+async fn all_work(world: &World<'_>, db: &Database) {
     let mut tasks = Vec::new();
     for task in 0..4 {
         tasks.push(tokio::spawn(work(db.clone(), world.a.clone(), 100 + task * 20)));
@@ -86,16 +101,18 @@ async fn changes_hands(prepared: Option<bool>) {
         task.await.unwrap().unwrap();
     }
     for (scope, first) in [(&world.a, 100), (&world.b, 1_100)] {
-        let mut ids: Vec<_> =
-            Order::select(scope).columns(orders::id).fetch_all(&db).await.unwrap();
+        let mut ids: Vec<_> = Order::select(scope).columns(orders::id).fetch_all(db).await.unwrap();
         ids.sort();
         let expected: Vec<_> = (1..=3).chain(first..first + 80).map(Uuid::from_u128).collect();
         assert_eq!(ids, expected);
     }
-    // An unscoped borrower of the server's connections finds nothing.
-    let url = pooled(&world.database.url(APPLICATION));
+}
+
+/// An unscoped borrower of the server's connections finds nothing.
+async fn nothing_is_left(world: &World<'_>, url: &str) {
+    assert!(Order::select(&world.a).count(&world.db).await.unwrap() > 0);
     for _ in 0..10 {
-        let mut raw = raw(&url).await;
+        let mut raw = raw(url).await;
         let row = raw
             .fetch_one(sqlx::raw_sql(
                 "SELECT coalesce(current_setting('tenantry.organization', true), ''), (SELECT count(*) FROM orders)::text",
@@ -150,6 +167,61 @@ async fn mixed_up(limit: Option<Duration>) {
     }
     assert!(mixed_up.load(Ordering::Relaxed) > 0, "the pooler mixed nothing up: nothing is shown");
     assert_eq!(Order::select(&world.b).fetch_all(&world.db).await.unwrap(), before);
+}
+
+/// `PgBouncer 1.24.1`
+fn pgbouncer_minor() -> u32 {
+    let path = format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default());
+    let output = Command::new("sh").args(["-c", "pgbouncer --version"]).env("PATH", path).output();
+    let text = String::from_utf8(output.unwrap().stdout).unwrap();
+    let version = text.strip_prefix("PgBouncer 1.").unwrap_or_else(|| panic!("{text}"));
+    version.split('.').next().unwrap().parse().unwrap()
+}
+
+/// From 1.21 on PgBouncer prepares on the server what its client has prepared elsewhere: nothing is
+/// mixed up, and reads by themselves take their organization along.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l13_prepared_statements_that_a_pooler_follows_stay_what_they_are() {
+    let cluster = Cluster::shared();
+    let Some(port) = cluster.following_pgbouncer() else {
+        return assert!(pgbouncer_minor() < 21, "it could follow them");
+    };
+    assert!(pgbouncer_minor() >= 21);
+    let following = |url: &str| url.replace(&format!(":{}/", cluster.port()), &format!(":{port}/"));
+    // Without a limit of time reads go by themselves.
+    for limit in [LIMIT, None] {
+        let (world, db) = through(following, Some(true), limit).await;
+        let url = following(&world.database.url(APPLICATION));
+        all_work(&world, &db).await;
+        nothing_is_left(&world, &url).await;
+        let row = raw(&url).await.fetch_one(sqlx::raw_sql(PREPARED)).await.unwrap();
+        assert_ne!(row.get::<&str, _>(0), "0", "nothing stayed prepared: nothing is shown");
+
+        // A table that changes under them costs tries, on every connection of the server's, and
+        // nothing else.
+        let all = async || Order::select(&world.a).fetch_all(&db).await;
+        assert_eq!(all().await.unwrap().len(), 83);
+        let retyped = r#"ALTER TABLE "orders" ALTER COLUMN "note" TYPE varchar(90)"#;
+        world.database.run(OWNER, &[retyped]).await;
+        let mut refused = 0;
+        let rows = loop {
+            match all().await {
+                Ok(rows) => break rows,
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+                    assert!(error.is_retryable() && refused < CONNECTIONS, "{error}");
+                    refused += 1;
+                }
+            }
+        };
+        assert_eq!(rows.len(), 83);
+    }
+    // Nobody has to know of the pooler: it is noticed, and nothing stays prepared.
+    let (world, db) = through(following, None, None).await;
+    all_work(&world, &db).await;
+    let url = following(&world.database.url(APPLICATION));
+    let row = raw(&url).await.fetch_one(sqlx::raw_sql(PREPARED)).await.unwrap();
+    assert_eq!(row.get::<&str, _>(0), "0");
 }
 
 /// Connections that others take and give back meanwhile do not hide the pooler.
