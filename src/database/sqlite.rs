@@ -64,7 +64,7 @@ pub(crate) struct SqliteStore {
     /// None for an in-memory database, which lives in its one connection.
     readers: Option<SqlitePool>,
     /// How a connection is made.
-    options: SqliteConnectOptions,
+    options: Box<SqliteConnectOptions>,
     acquire_timeout: Duration,
     closed: AtomicBool,
     /// Whether the file is to have a write-ahead log.
@@ -282,7 +282,7 @@ impl SqliteStore {
         Ok(Self {
             writer: Arc::new(Mutex::new(Writer { connection, abandoned: false })),
             readers,
-            options,
+            options: Box::new(options),
             acquire_timeout: settings.acquire_timeout,
             closed: AtomicBool::new(false),
             log_ahead: !memory && !read_only,
@@ -315,7 +315,7 @@ impl SqliteStore {
             return Ok(true);
         }
         // Nobody waits for readers: a neighbour's write would wait as well.
-        let options = self.options.clone().busy_timeout(Duration::ZERO);
+        let options = SqliteConnectOptions::clone(&self.options).busy_timeout(Duration::ZERO);
         let _guard = self.write().await?;
         let failed = |error| fault::reduce(&error).into_error(None);
         let mut connection = SqliteConnection::connect_with(&options).await.map_err(failed)?;
