@@ -7,6 +7,7 @@ mod example;
 mod hostile;
 #[cfg(all(unix, feature = "files"))]
 mod hostile_files;
+mod keks;
 mod leaks;
 mod model;
 mod raw;
@@ -14,5 +15,6 @@ mod rotation;
 mod sealed_columns;
 mod search;
 mod shred;
+mod stepping;
 mod two_world;
 pub(crate) mod world;
