@@ -365,7 +365,7 @@ pub(super) async fn tokens(c: &Credentials, scope: &TenantScope) -> Result<Vec<(
     Ok(tokens)
 }
 
-/// Each round kills a process one call later, until it comes to its end.
+/// Each round kills a process one change later, until it comes to its end.
 async fn killed_at_any_step(kind: Kind) {
     for (name, effects) in WORKS {
         let site = Site::new(kind, name).await;

@@ -1,5 +1,5 @@
-//! A store, a ledger and a key provider that say what is asked of them, and stop a process at one of
-//! the questions.
+//! A store, a ledger and a key provider that say what they are told to change, and stop a process
+//! before one of the changes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,15 +13,15 @@ use tenantry::crypto::{
 use tenantry::{OrganizationId, Result, TenantScope};
 use time::OffsetDateTime;
 
-/// Counts the calls of a process, and does not come back from one of them.
+/// Counts what a process changes, and does not come back from one of the calls.
 #[derive(Debug)]
 pub(crate) struct Steps {
     next: AtomicUsize,
     last: Option<usize>,
 }
 
-/// Tells of each call before it is made. Between the answer to one and the next nothing is done that
-/// lasts: who is stopped before a call is stopped after the one that it follows.
+/// Tells of each change before it is made. Between the answer to one and the next there are reads
+/// alone: who is stopped before a change is stopped after the one that it follows.
 #[derive(Debug)]
 pub(crate) struct Stepping<T> {
     pub(crate) of: T,
@@ -70,7 +70,7 @@ impl CredentialStore for Stepping<Arc<dyn CredentialStore>> {
         scope: &TenantScope,
         id: CredentialId,
     ) -> Result<Snapshot<Option<StoredCredential>>> {
-        self.call("get", self.of.get(scope, id)).await
+        self.of.get(scope, id).await
     }
     async fn replace(
         &self,
@@ -87,13 +87,13 @@ impl CredentialStore for Stepping<Arc<dyn CredentialStore>> {
         after: Option<CredentialId>,
         limit: u32,
     ) -> Result<Page> {
-        self.call("page", self.of.page(scope, after, limit)).await
+        self.of.page(scope, after, limit).await
     }
     async fn remove(&self, scope: &TenantScope, id: CredentialId) -> Result<bool> {
         self.call("remove", self.of.remove(scope, id)).await
     }
     async fn usage(&self, scope: &TenantScope) -> Result<Snapshot<Vec<KeyUse>>> {
-        self.call("usage", self.of.usage(scope)).await
+        self.of.usage(scope).await
     }
     async fn reseal(
         &self,
@@ -106,14 +106,14 @@ impl CredentialStore for Stepping<Arc<dyn CredentialStore>> {
         self.call("reseal", self.of.reseal(scope, epoch, seen, values, reached)).await
     }
     async fn checkpoint(&self, scope: &TenantScope) -> Result<Option<Checkpoint>> {
-        self.call("checkpoint", self.of.checkpoint(scope)).await
+        self.of.checkpoint(scope).await
     }
 }
 
 #[async_trait]
 impl KeyStore for Stepping<Arc<dyn CredentialStore>> {
     async fn load(&self, access: KeyAccess<'_>) -> Result<KeySet> {
-        self.call("load", self.of.load(access)).await
+        self.of.load(access).await
     }
     async fn activate(
         &self,
@@ -145,7 +145,7 @@ impl KeyStore for Stepping<Arc<dyn CredentialStore>> {
         self.call("shred", self.of.shred(access, at)).await
     }
     async fn canaries(&self) -> Result<Vec<StoredKey>> {
-        self.call("canaries", self.of.canaries()).await
+        self.of.canaries().await
     }
     async fn add_canary(&self, canary: &StoredKey) -> Result<()> {
         self.call("add_canary", self.of.add_canary(canary)).await
@@ -154,10 +154,10 @@ impl KeyStore for Stepping<Arc<dyn CredentialStore>> {
         self.call("remove_canary", self.of.remove_canary(kek, authority)).await
     }
     async fn in_use(&self, kek: &KekId, authority: &CrossTenantAuthority) -> Result<u64> {
-        self.call("in_use", self.of.in_use(kek, authority)).await
+        self.of.in_use(kek, authority).await
     }
     async fn organizations(&self, authority: &CrossTenantAuthority) -> Result<Vec<OrganizationId>> {
-        self.call("organizations", self.of.organizations(authority)).await
+        self.of.organizations(authority).await
     }
 }
 
@@ -167,11 +167,10 @@ impl ShredLedger for Stepping<FileLedger> {
         self.call("record", self.of.record(organization, at)).await
     }
     async fn find(&self, organization: &OrganizationId) -> Result<Option<OffsetDateTime>> {
-        self.call("find", self.of.find(organization)).await
+        self.of.find(organization).await
     }
 }
 
-/// Stops where something is changed, which is once.
 #[async_trait]
 impl KeyProvider for Stepping<Arc<dyn KeyProvider>> {
     fn id(&self) -> &str {
