@@ -1,7 +1,7 @@
 //! A process that is killed between any two steps leaves every credential old or new, readable:
 //! what was answered is there, and nothing else is.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Stdio};
 use std::sync::Arc;
@@ -83,14 +83,18 @@ pub(super) fn kek(round: u32) -> KekId {
 
 /// The KEKs of some rounds, of which the last is the active one.
 pub(super) fn keks(rounds: std::ops::RangeInclusive<u32>) -> LocalKeyring {
-    let active = kek(*rounds.end());
+    let active = *rounds.end();
+    keks_under(active, rounds)
+}
+
+pub(super) fn keks_under(active: u32, rounds: std::ops::RangeInclusive<u32>) -> LocalKeyring {
     let key = |round| {
         let byte = u8::try_from(round).unwrap();
         let key: Vec<u8> = (1..=32).map(|n: u8| n.wrapping_add(byte)).collect();
         format!(r#"{{"id":"{}","key":"{}"}}"#, kek(round).key(), STANDARD.encode(key))
     };
     let keys: Vec<String> = rounds.map(key).collect();
-    let json = format!(r#"{{"active":"{}","keys":[{}]}}"#, active.key(), keys.join(","));
+    let json = format!(r#"{{"active":"{}","keys":[{}]}}"#, kek(active).key(), keys.join(","));
     LocalKeyring::from_json(&SecretBytes::new(json.into_bytes())).unwrap()
 }
 
@@ -134,12 +138,14 @@ async fn a_process_to_be_killed() {
     let credentials = Credentials::builder(&issuer, provider, store)
         .ledger(Stepping::new(ledger(&folder), &steps))
         .build();
+    println!("reached ready");
+    std::io::stdin().read_line(&mut String::new()).unwrap();
     work(&name, &credentials, &a, round).await.unwrap();
     steps.reached("end").await;
     std::future::pending().await
 }
 
-/// A process at work, which is killed at the latest when it is forgotten.
+/// A process that is ready for its work, which is killed at the latest when it is forgotten.
 pub(super) struct Worker {
     child: Child,
     lines: std::io::Lines<BufReader<ChildStdout>>,
@@ -154,11 +160,18 @@ impl Worker {
             .env(WORK, site.name)
             .env(ROUND, round.to_string())
             .env(STEP, step.map_or("none".to_owned(), |step| step.to_string()))
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { child, lines }
+        let mut worker = Self { child, lines };
+        assert_eq!(worker.next(), "ready");
+        worker
+    }
+
+    pub(super) fn begin(&self) {
+        self.child.stdin.as_ref().unwrap().write_all(b"begin\n").unwrap();
     }
 
     /// What it does next.
@@ -238,7 +251,12 @@ impl Site {
     }
 
     /// What was answered stands, and what was not does not.
-    async fn stands_as_answered(&self, a: &TenantScope, round: u32, answered: &[String]) {
+    pub(super) async fn stands_as_answered(
+        &self,
+        a: &TenantScope,
+        round: u32,
+        answered: &[String],
+    ) {
         let count = |name: &str| answered.iter().filter(|answered| *answered == name).count();
         let place = format!("{} after {answered:?}, {:?}", self.name, self.w.kind);
         let (c, authority) = (self.restarted(round + 1, false), authority());
@@ -373,6 +391,7 @@ async fn killed_at_any_step(kind: Kind) {
             let a = site.prepared(round).await;
             let step = usize::try_from(round).unwrap();
             let mut worker = Worker::start(&site, round, Some(step));
+            worker.begin();
             let mut calls: Vec<_> = (0..=step).map(|_| worker.next()).collect();
             drop(worker);
             // It was about to make the last one.

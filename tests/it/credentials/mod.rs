@@ -3,6 +3,7 @@
 
 mod contract;
 mod crash;
+mod crash_within;
 mod example;
 mod hostile;
 #[cfg(all(unix, feature = "files"))]
