@@ -1,6 +1,7 @@
 //! Credentials end to end: two organizations with the same providers, labels and tokens, in every
 //! store.
 
+mod cancel;
 mod contract;
 mod crash;
 mod crash_within;
