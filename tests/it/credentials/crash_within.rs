@@ -57,12 +57,13 @@ async fn within_sqlite(
     site.w.kept.run(&format!("{endless} CREATE TRIGGER stop BEFORE {statement} {stop}")).await;
     let answered = until(&mut worker, call);
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
-    let mut looker = options.busy_timeout(std::time::Duration::ZERO).connect().await.unwrap();
+    // Whoever holds the lock for so long will not let go of it.
+    let patience = std::time::Duration::from_millis(300);
+    let mut looker = options.busy_timeout(patience).connect().await.unwrap();
     if call == "remove_canary" {
         let closed = "SELECT count(*) FROM platform_keys WHERE CAST(keys AS TEXT) LIKE '%ticket%'";
         while sqlx::query_scalar::<_, i64>(closed).fetch_one(&mut looker).await.unwrap() == 0 {}
     }
-    // Nobody but the process writes.
     while looker.execute("BEGIN IMMEDIATE").await.is_ok() {
         looker.execute("ROLLBACK").await.unwrap();
         tokio::task::yield_now().await;
