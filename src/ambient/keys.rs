@@ -223,6 +223,11 @@ impl Keys {
     /// # Security
     ///
     /// A backup that is older needs the KEK. Keep it as long as such a backup.
+    ///
+    /// # Cancellation
+    ///
+    /// The KEK is retired or not. Repeat a call that did not come to its end: until then a store may
+    /// refuse to wrap keys of the platform under the KEK.
     pub async fn retire_kek(&self, kek: &KekId, authority: &CrossTenantAuthority) -> Result<()> {
         self.record(authority, "retire key-encryption key").await?;
         self.retire_kek_as(kek, authority).await

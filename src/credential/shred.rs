@@ -83,7 +83,8 @@ impl Credentials {
     /// key again.
     ///
     /// The event is recorded first, then the ledger, then the keys are destroyed: where the call
-    /// ends early it can be repeated, and with a ledger it completes itself.
+    /// ends early it can be repeated, and with a ledger the data keys go all the same, with the next
+    /// read. A KEK of the organization's own goes last, and by this call alone.
     ///
     /// # Errors
     ///
@@ -169,7 +170,7 @@ impl KeyStore for Ledgered {
     }
 
     async fn shred(&self, access: KeyAccess<'_>, at: OffsetDateTime) -> Result<()> {
-        // The ledger first: from here on the shredding completes itself, whatever fails.
+        // The ledger first: from here on the data keys go, whatever fails.
         if let KeyOwner::Organization(organization) = access.owner() {
             access.check()?;
             self.ledger.record(&organization, at).await?;

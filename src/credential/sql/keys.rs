@@ -40,17 +40,16 @@ impl KeyStore for SqlCredentialStore {
             KeyAccess::Platform(authority) => {
                 let Some(canary) = self.canary(kek, authority).await? else { return Ok(false) };
                 return self
-                    .change_platform(authority, |platform| {
-                        platform.is_open(canary)
-                            && change(&mut platform.set, seen, |set| {
-                                for other in &mut set.keys {
-                                    if other.state == KeyState::Active {
-                                        other.state = KeyState::DecryptOnly;
-                                    }
+                    .wrap_platform(kek, canary, authority, |platform| {
+                        change(&mut platform.set, seen, |set| {
+                            for other in &mut set.keys {
+                                if other.state == KeyState::Active {
+                                    other.state = KeyState::DecryptOnly;
                                 }
-                                set.keys.push(key.clone());
-                                true
-                            })
+                            }
+                            set.keys.push(key.clone());
+                            true
+                        })
                     })
                     .await;
             }
@@ -85,10 +84,7 @@ impl KeyStore for SqlCredentialStore {
                 let canary = self.canary(to.kek(), authority).await?;
                 let Some(canary) = canary else { return Ok(false) };
                 return self
-                    .change_platform(authority, |platform| {
-                        if !platform.is_open(canary) {
-                            return false;
-                        }
+                    .wrap_platform(to.kek(), canary, authority, |platform| {
                         let stored = platform.set.keys.iter_mut().find(|stored| stored.id == key);
                         let wrapped = stored.and_then(|stored| stored.wrapped.as_mut());
                         let Some(wrapped) = wrapped.filter(|wrapped| **wrapped == *from) else {

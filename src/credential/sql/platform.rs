@@ -73,6 +73,30 @@ impl SqlCredentialStore {
         Ok(changed == 1)
     }
 
+    /// Changes the platform's keys by one that is wrapped under a KEK, unless that is closed.
+    pub(super) async fn wrap_platform(
+        &self,
+        kek: &KekId,
+        canary: Uuid,
+        authority: &CrossTenantAuthority,
+        change: impl FnOnce(&mut Platform) -> bool,
+    ) -> Result<bool> {
+        let mut closed = false;
+        let wrap = |platform: &mut Platform| {
+            closed = !platform.is_open(canary);
+            !closed && change(platform)
+        };
+        let changed = self.change_platform(authority, wrap).await?;
+        if closed {
+            // Whoever closed it may have ended before the canary went, and nobody else can tell.
+            return Err(Error::unavailable(format!(
+                "the key-encryption key `{kek}` is being retired, and takes no key of the platform: \
+                 if that was broken off, complete it by `retire_kek` under another active one"
+            )));
+        }
+        Ok(changed)
+    }
+
     /// The canary of a KEK, by name.
     pub(super) async fn canary(
         &self,

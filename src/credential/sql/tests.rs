@@ -82,9 +82,14 @@ async fn a_kek_that_is_being_retired_takes_no_key_of_the_platform() {
 
     let close = || store.close(&one, canary, &authority);
     let (first, second) = (close().await.unwrap().unwrap(), close().await.unwrap().unwrap());
-    assert!(!store.activate(platform, seen, &key(&one, 1)).await.unwrap());
+    let closed = async || {
+        let error = store.activate(platform, seen, &key(&one, 1)).await.unwrap_err();
+        assert!(error.is_retryable() && error.to_string().contains("`test:1` is being retired"));
+        assert!(store.load(platform).await.unwrap().keys.is_empty());
+    };
+    closed().await;
     store.reopen(first, &authority).await.unwrap();
-    assert!(!store.activate(platform, seen, &key(&one, 1)).await.unwrap());
+    closed().await;
     store.reopen(second, &authority).await.unwrap();
     assert!(store.activate(platform, seen, &key(&one, 1)).await.unwrap());
     assert!(close().await.unwrap().is_none());

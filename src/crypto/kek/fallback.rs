@@ -95,3 +95,97 @@ impl<N: KeyProvider, O: KeyProvider> KeyProvider for FallbackUnwrap<N, O> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::crypto::LocalKeyring;
+    use crate::error::ErrorKind;
+
+    /// A keyring that answers a destruction as told, in this order, and counts how often it was asked.
+    #[derive(Debug)]
+    struct Told {
+        keyring: LocalKeyring,
+        answers: Mutex<Vec<Option<KeyDestruction>>>,
+    }
+
+    impl Told {
+        fn new(id: &str, answers: &[Option<KeyDestruction>]) -> Result<Self> {
+            let answers = Mutex::new(answers.iter().rev().copied().collect());
+            Ok(Self { keyring: LocalKeyring::random()?.with_id(id)?, answers })
+        }
+    }
+
+    #[async_trait]
+    impl KeyProvider for Told {
+        fn id(&self) -> &str {
+            self.keyring.id()
+        }
+
+        fn serves(&self, provider: &str) -> bool {
+            self.keyring.serves(provider)
+        }
+
+        async fn active(&self) -> Result<KekId> {
+            self.keyring.active().await
+        }
+
+        async fn wrap(&self, context: &WrapContext, key: &DataKey) -> Result<WrappedKey> {
+            self.keyring.wrap(context, key).await
+        }
+
+        async fn unwrap(&self, context: &WrapContext, wrapped: &WrappedKey) -> Result<DataKey> {
+            self.keyring.unwrap(context, wrapped).await
+        }
+
+        async fn rewrap(
+            &self,
+            context: &WrapContext,
+            wrapped: &WrappedKey,
+        ) -> Result<Option<WrappedKey>> {
+            self.keyring.rewrap(context, wrapped).await
+        }
+
+        async fn destroy(&self, _: &OrganizationId) -> Result<KeyDestruction> {
+            let answer = self.answers.lock().unwrap().pop().expect("it was asked once too often");
+            answer.ok_or_else(|| Error::outage("the key service is away", "planted"))
+        }
+    }
+
+    const DESTROYED: Option<KeyDestruction> = Some(KeyDestruction::Destroyed);
+    const SHARED: Option<KeyDestruction> = Some(KeyDestruction::Shared);
+
+    #[tokio::test]
+    async fn a_kek_is_destroyed_where_both_providers_have_destroyed_it() {
+        for (new, old, both) in [
+            (DESTROYED, DESTROYED, KeyDestruction::Destroyed),
+            (DESTROYED, SHARED, KeyDestruction::Shared),
+            (SHARED, DESTROYED, KeyDestruction::Shared),
+            (SHARED, SHARED, KeyDestruction::Shared),
+        ] {
+            let (new, old) = (Told::new("new", &[new]).unwrap(), Told::new("old", &[old]).unwrap());
+            let pair = FallbackUnwrap::new(new, old).unwrap();
+            assert_eq!(pair.destroy(&OrganizationId::new()).await.unwrap(), both);
+            assert!(pair.new.answers.lock().unwrap().is_empty());
+            assert!(pair.old.answers.lock().unwrap().is_empty());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_destruction_in_which_one_provider_fails_is_repeated_with_both() {
+        for (new, old) in
+            [(&[None, DESTROYED][..], &[DESTROYED][..]), (&[DESTROYED; 2], &[None, DESTROYED])]
+        {
+            let (new, old) = (Told::new("new", new).unwrap(), Told::new("old", old).unwrap());
+            let pair = FallbackUnwrap::new(new, old).unwrap();
+            let organization = OrganizationId::new();
+            let failed = pair.destroy(&organization).await.unwrap_err();
+            assert_eq!(failed.kind(), ErrorKind::Unavailable);
+            let again = pair.destroy(&organization).await.unwrap();
+            assert_eq!(again, KeyDestruction::Destroyed);
+            assert!(pair.old.answers.lock().unwrap().is_empty());
+        }
+    }
+}

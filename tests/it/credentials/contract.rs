@@ -1,5 +1,7 @@
 //! What credentials do, in every store.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use tenantry::ErrorKind;
 use tenantry::credential::{
     AesGcmLayout, CredentialId, ForeignAesGcm, NewCredential, Plaintext, Secret, conformance,
@@ -187,7 +189,24 @@ async fn values_of_other_programs_are_imported_sealed() {
         }
         let bound = format(layout).bound_to_organization();
         refused(c.import(&w.a, new(), &stored, &bound).await, ErrorKind::Corrupt);
+        let encoded = STANDARD.encode(&stored);
+        let info = c.import(&w.a, new(), encoded.as_bytes(), &format(layout).base64()).await;
+        let opened = c.open(&w.a, info.unwrap().id, "look").await.unwrap();
+        assert!(opened.secret.get("access_token").unwrap().ct_eq("foreign token"));
+        refused(
+            c.import(&w.a, new(), encoded.as_bytes(), &format(layout)).await,
+            ErrorKind::Corrupt,
+        );
     }
+    // The same with the text of A's id as associated data: b"00000000-0000-0000-0000-00000000000a".
+    let bound = format(AesGcmLayout::NonceCiphertextTag).bound_to_organization();
+    let stored = [nonce.clone(), hex::decode(FOREIGN_BOUND).unwrap()].concat();
+    let info = c.import(&w.a, new(), &stored, &bound).await.unwrap();
+    let opened = c.open(&w.a, info.id, "look").await.unwrap();
+    assert!(opened.secret.get("access_token").unwrap().ct_eq("foreign token"));
+    refused(c.import(&w.b, new(), &stored, &bound).await, ErrorKind::Corrupt);
+    let unbound = format(AesGcmLayout::NonceCiphertextTag);
+    refused(c.import(&w.a, new(), &stored, &unbound).await, ErrorKind::Corrupt);
     refused(
         c.import(&w.a, new(), b"!", &format(AesGcmLayout::NonceTagCiphertext).base64()).await,
         ErrorKind::Corrupt,
@@ -196,8 +215,10 @@ async fn values_of_other_programs_are_imported_sealed() {
         c.import(&w.a, new(), &[0xFF], &Plaintext::new("access_token")).await,
         ErrorKind::Corrupt,
     );
-    assert_eq!(c.list(&w.a).await.unwrap().len(), 4);
+    assert_eq!(c.list(&w.a).await.unwrap().len(), 8);
+    assert!(c.list(&w.b).await.unwrap().is_empty());
 }
 
 const FOREIGN_NONCE: &str = "000102030405060708090a0b";
 const FOREIGN: &str = "216da47eac82ac3bf92efceedfcce8be4269b1175f7628e8c57083cb79";
+const FOREIGN_BOUND: &str = "216da47eac82ac3bf92efceedfb43bc05b3efad2c5f4a069469c62880d";

@@ -240,9 +240,9 @@ const PURGE: &str = "VACUUM; PRAGMA wal_checkpoint(TRUNCATE)";
 
 /// The wrapped keys that the database has, with the key of each row.
 async fn wrapped_keys(w: &World) -> Vec<(Uuid, Vec<u8>)> {
-    let sql = "SELECT key_id, wrapped FROM organization_keys WHERE wrapped IS NOT NULL";
-    match &w.kept {
+    let rows: Vec<(Vec<u8>, Vec<u8>)> = match &w.kept {
         Kept::Sqlite(path) => {
+            let sql = "SELECT key_id, wrapped FROM organization_keys WHERE wrapped IS NOT NULL";
             let mut connection = raw(path).await;
             let rows = sqlx::query_as(sql).fetch_all(&mut connection).await.unwrap();
             connection.close().await.unwrap();
@@ -250,13 +250,15 @@ async fn wrapped_keys(w: &World) -> Vec<(Uuid, Vec<u8>)> {
         }
         #[cfg(feature = "postgres")]
         Kept::Postgres(database) => {
+            let sql = "SELECT uuid_send(key_id), wrapped FROM organization_keys WHERE wrapped IS NOT NULL";
             let mut connection = database.superuser().await;
             let rows = sqlx::query_as(sql).fetch_all(&mut connection).await.unwrap();
             connection.close().await.unwrap();
             rows
         }
         _ => unreachable!("no SQL reaches it"),
-    }
+    };
+    rows.into_iter().map(|(id, key)| (Uuid::from_slice(&id).unwrap(), key)).collect()
 }
 
 /// What the chapter tells an operator to run on PostgreSQL.

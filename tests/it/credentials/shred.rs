@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use tenantry::ErrorKind;
 use tenantry::credential::{
-    Credentials, FileLedger, MemoryLedger, NewCredential, ShredGrade, ShredLedger as _,
+    CredentialId, Credentials, FileLedger, MemoryLedger, NewCredential, ShredGrade,
+    ShredLedger as _,
 };
+use tenantry::crypto::{FallbackUnwrap, KeyProvider, conformance};
+use tenantry::{ErrorKind, TenantScope};
 
+use super::keks::OwnKeks;
 use super::world::*;
 
 #[tokio::test]
@@ -64,6 +67,107 @@ async fn c28_a_restored_backup_brings_no_shredded_organization_back() {
         assert_eq!(token(&with.open(&w.b, theirs, "look").await.unwrap()), "B");
         // The keys are gone from the restored database as well.
         refused(build(None).open(&w.a, ours, "look").await, ErrorKind::Shredded);
+    }
+}
+
+/// As a process that was started with a provider, after the store was made.
+fn started(w: &World, provider: impl KeyProvider) -> Credentials {
+    Credentials::builder(&w.issuer, provider, Arc::clone(&w.store)).build()
+}
+
+async fn put(c: &Credentials, scope: &TenantScope, token: &str) -> CredentialId {
+    c.put(scope, NewCredential::new("shopify"), &secret(token)).await.unwrap().id
+}
+
+#[tokio::test]
+async fn a_provider_with_a_kek_for_each_organization_keeps_the_contract() {
+    let dir = tempfile::tempdir().unwrap();
+    conformance::key_provider(&OwnKeks::in_folder(dir.path())).await.unwrap();
+}
+
+#[tokio::test]
+async fn c28_what_was_wrapped_under_a_destroyed_kek_no_backup_brings_back() {
+    for &kind in KINDS {
+        for ledgered in [false, true] {
+            let w = World::new(kind).await;
+            let own = OwnKeks::in_folder(w.dir.path().join("keks"));
+            let builder = Credentials::builder(&w.issuer, own.clone(), Arc::clone(&w.store));
+            let builder = if ledgered { builder.ledger(MemoryLedger::new()) } else { builder };
+            let now = builder.build();
+            let (ours, theirs) = (put(&now, &w.a, "A").await, put(&now, &w.b, "B").await);
+            let restorable = SQL.contains(&kind);
+            if restorable {
+                w.kept.back_up().await;
+            }
+            assert_eq!(now.shred(&w.a).await.unwrap(), ShredGrade::KekDestroyed);
+            assert!(!own.has(w.a.organization()) && own.has(w.b.organization()));
+            for c in [&now, &started(&w, own.clone())] {
+                refused(c.open(&w.a, ours, "look").await, ErrorKind::Shredded);
+            }
+            // A second time it reaches as far.
+            assert_eq!(now.shred(&w.a).await.unwrap(), ShredGrade::KekDestroyed);
+            if restorable {
+                w.kept.restore().await;
+                // Nobody tells this process that the organization was shredded.
+                let restored = started(&w, own.clone());
+                refused(restored.open(&w.a, ours, "look").await, ErrorKind::Corrupt);
+                let next = NewCredential::new("shopify");
+                refused(restored.put(&w.a, next, &secret("x")).await, ErrorKind::Corrupt);
+                assert_eq!(token(&restored.open(&w.b, theirs, "look").await.unwrap()), "B");
+            }
+            assert!(!own.has(w.a.organization()));
+            assert_eq!(token(&now.open(&w.b, theirs, "look").await.unwrap()), "B");
+        }
+    }
+}
+
+#[tokio::test]
+async fn c31_a_kek_that_could_not_be_destroyed_is_by_the_next_attempt() {
+    for &kind in KINDS {
+        let w = World::new(kind).await;
+        let own = OwnKeks::in_folder(w.dir.path().join("keks"));
+        let c = started(&w, own.clone());
+        let (ours, theirs) = (put(&c, &w.a, "A").await, put(&c, &w.b, "B").await);
+        if SQL.contains(&kind) {
+            w.kept.back_up().await;
+        }
+        own.fail(true);
+        for c in [&c, &started(&w, own.clone())] {
+            // No grade is promised that was not reached; the data keys are gone all the same.
+            refused(c.shred(&w.a).await, ErrorKind::Unavailable);
+            refused(c.open(&w.a, ours, "look").await, ErrorKind::Shredded);
+        }
+        assert!(own.has(w.a.organization()));
+        own.fail(false);
+        let c = started(&w, own.clone());
+        assert_eq!(c.shred(&w.a).await.unwrap(), ShredGrade::KekDestroyed);
+        assert!(!own.has(w.a.organization()));
+        if SQL.contains(&kind) {
+            w.kept.restore().await;
+            let restored = started(&w, own.clone());
+            refused(restored.open(&w.a, ours, "look").await, ErrorKind::Corrupt);
+        }
+        assert_eq!(token(&c.open(&w.b, theirs, "look").await.unwrap()), "B");
+    }
+}
+
+/// A data key that was made under a shared KEK stays under it in the backups of then.
+#[tokio::test]
+async fn c28_while_an_old_provider_is_asked_too_no_more_is_promised_than_both_keep() {
+    for &kind in SQL {
+        let w = World::new(kind).await;
+        let ours = w.put(&w.a, "A").await.id;
+        w.kept.back_up().await;
+        let own = OwnKeks::in_folder(w.dir.path().join("keks"));
+        let both = || FallbackUnwrap::new(own.clone(), keyring()).unwrap();
+        let moved = started(&w, both());
+        assert_eq!(moved.keys().rewrap(&w.a).await.unwrap(), 1);
+        assert!(own.has(w.a.organization()));
+        assert_eq!(moved.shred(&w.a).await.unwrap(), ShredGrade::KeyRowDeleted);
+        assert!(!own.has(w.a.organization()));
+        w.kept.restore().await;
+        let opened = started(&w, both()).open(&w.a, ours, "look").await.unwrap();
+        assert_eq!(token(&opened), "A");
     }
 }
 

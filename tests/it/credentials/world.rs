@@ -107,9 +107,12 @@ impl AuditSink for Heard {
     }
 }
 
+/// Organizations of Ann's for tests that use one up after another.
+pub(crate) const SPENT: std::ops::Range<u128> = 0x100..0x180;
+
 pub(crate) fn people(sink: &MemorySink) -> ScopeIssuer {
     let directory = MemoryDirectory::new();
-    for number in [0xA, 0xB] {
+    for number in [0xA, 0xB].into_iter().chain(SPENT) {
         directory.add_member(&organization(number), &ann(), Role::Owner);
     }
     ScopeIssuer::builder(directory).audit(Heard(sink.clone())).build()
