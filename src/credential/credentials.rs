@@ -7,13 +7,16 @@ use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use super::keys::{KeyAccess, KeyEpoch, KeyStore as _, Keys, KeysBuilder, Sealed};
-use super::legacy::{Legacy, LegacyFormat};
-use super::record::{CredentialId, CredentialInfo, NewCredential, StoredCredential, Written};
+use super::legacy::{Legacy, LegacyFormat, misread};
+use super::record::{
+    CredentialId, CredentialInfo, NewCredential, Snapshot, StoredCredential, Written,
+};
 use super::secret::Secret;
 use super::shred::{Ledgered, ShredLedger};
 use super::store::CredentialStore;
+use super::watched::Watched;
 use crate::audit::AuditKind;
-use crate::crypto::{Envelope, KeyId, KeyProvider, SecretBytes};
+use crate::crypto::{Envelope, KeyId, KeyProvider};
 use crate::error::{Error, ErrorKind, Result};
 use crate::scope::{ScopeIssuer, TenantScope};
 
@@ -161,10 +164,9 @@ impl Credentials {
             return Err(Error::misuse("a credential is opened for a purpose"));
         }
         self.0.keys.admit(scope)?;
-        let read = self.0.store.get(scope, id).await?;
+        let read = self.get(scope, id).await?;
         let stored = read.value.ok_or_else(missing)?;
-        let text = self.unseal(scope, &stored, read.epoch).await?;
-        let secret = Secret::decode(text.expose_secret())?;
+        let secret = self.unseal(scope, &stored, read.epoch).await?;
         self.note(scope, AuditKind::CredentialOpened, id, purpose);
         Ok(OpenCredential { info: stored.info, secret })
     }
@@ -190,7 +192,7 @@ impl Credentials {
         self.0.keys.admit(scope)?;
         let text = secret.encode()?;
         let moved = || Error::conflict("the credential was replaced meanwhile");
-        let mut info = self.0.store.get(scope, id).await?.value.ok_or_else(missing)?.info;
+        let mut info = self.get(scope, id).await?.value.ok_or_else(missing)?.info;
         if info.version != seen {
             return Err(moved());
         }
@@ -199,7 +201,7 @@ impl Credentials {
         info.updated_at = self.now();
         match self.write(scope, info, &text, Some(seen)).await? {
             Some(info) => Ok(info),
-            None if self.0.store.get(scope, id).await?.value.is_none() => Err(missing()),
+            None if self.get(scope, id).await?.value.is_none() => Err(missing()),
             None => Err(moved()),
         }
     }
@@ -218,7 +220,7 @@ impl Credentials {
         self.0.keys.admit(scope)?;
         let (mut listed, mut after, mut absent) = (Vec::new(), None, AbsentKeys::default());
         loop {
-            let page = self.0.store.page(scope, after, PAGE).await?;
+            let page = self.page(scope, after, PAGE).await?;
             let full = page.value.len() >= PAGE as usize;
             for (id, stored) in page.value {
                 after = Some(id);
@@ -234,20 +236,26 @@ impl Credentials {
     }
 
     /// What is said about the organization's credentials, to be taken along: everything but the
-    /// secrets, which are not opened.
+    /// secrets, which are not opened. One that cannot be read is its error, beside all the others.
     ///
     /// # Errors
     ///
-    /// As for [`put`](Self::put); `Corrupt` for a credential that cannot be read.
-    pub async fn export(&self, scope: &TenantScope) -> Result<Vec<CredentialInfo>> {
+    /// As for [`put`](Self::put), where that concerns all of them.
+    pub async fn export(
+        &self,
+        scope: &TenantScope,
+    ) -> Result<Vec<(CredentialId, Result<CredentialInfo>)>> {
         self.0.keys.admit(scope)?;
         let (mut exported, mut after) = (Vec::new(), None);
         loop {
-            let page = self.0.store.page(scope, after, PAGE).await?;
+            let page = self.page(scope, after, PAGE).await?;
             let full = page.value.len() >= PAGE as usize;
             for (id, stored) in page.value {
                 after = Some(id);
-                exported.push(stored?.info);
+                match stored {
+                    Err(error) if concerns_all(&error) => return Err(error),
+                    stored => exported.push((id, stored.map(|stored| stored.info))),
+                }
             }
             if !full {
                 return Ok(exported);
@@ -306,19 +314,18 @@ impl Credentials {
         absent: &mut AbsentKeys,
     ) -> Result<CredentialInfo> {
         let stored = stored?;
-        let text = self.unseal_one(scope, &stored, epoch, absent).await?;
-        Secret::decode(text.expose_secret())?;
+        self.unseal_one(scope, &stored, epoch, absent).await?;
         Ok(stored.info)
     }
 
-    /// The secret of one of many stored credentials, encoded.
+    /// The secret of one of many stored credentials.
     pub(super) async fn unseal_one(
         &self,
         scope: &TenantScope,
         stored: &StoredCredential,
         epoch: KeyEpoch,
         absent: &mut AbsentKeys,
-    ) -> Result<SecretBytes> {
+    ) -> Result<Secret> {
         if stored.key.is_some_and(|key| absent.0.contains(&key)) {
             return Err(Error::unconfigured("the key-encryption key of the credential is absent"));
         }
@@ -327,6 +334,29 @@ impl Credentials {
             absent.0.extend(stored.key);
         }
         opened
+    }
+
+    async fn get(
+        &self,
+        scope: &TenantScope,
+        id: CredentialId,
+    ) -> Result<Snapshot<Option<StoredCredential>>> {
+        let read = self.0.store.get(scope, id).await;
+        read.map_err(|error| self.refuse(scope, Some(id), error))
+    }
+
+    pub(super) async fn page(
+        &self,
+        scope: &TenantScope,
+        after: Option<CredentialId>,
+        limit: u32,
+    ) -> Result<Snapshot<Vec<(CredentialId, Result<StoredCredential>)>>> {
+        let page = self.0.store.page(scope, after, limit).await;
+        let page = page.map_err(|error| self.refuse(scope, None, error))?;
+        let refused = |(id, stored): (CredentialId, Result<StoredCredential>)| {
+            (id, stored.map_err(|error| self.refuse(scope, Some(id), error)))
+        };
+        Ok(Snapshot::new(page.epoch, page.value.into_iter().map(refused).collect()))
     }
 
     /// Seals a text in the place that the info names, and writes it as a new credential or in the
@@ -376,29 +406,53 @@ impl Credentials {
         Ok(self.0.store.load(KeyAccess::Organization(scope)).await?.epoch)
     }
 
-    /// The secret of a stored credential, encoded.
+    /// The secret of a stored credential.
     pub(super) async fn unseal(
         &self,
         scope: &TenantScope,
         stored: &StoredCredential,
         epoch: KeyEpoch,
-    ) -> Result<SecretBytes> {
+    ) -> Result<Secret> {
+        let opened = self.try_unseal(scope, stored, epoch).await;
+        opened.map_err(|error| self.refuse(scope, Some(stored.info.id), error))
+    }
+
+    /// Opens a stored credential. `Corrupt` has the reason: [`refuse`](Self::refuse) comes before the
+    /// caller.
+    async fn try_unseal(
+        &self,
+        scope: &TenantScope,
+        stored: &StoredCredential,
+        epoch: KeyEpoch,
+    ) -> Result<Secret> {
         // INVARIANT: what is not sealed is read as legacy before the date alone, and never once it
         // has been sealed: the row says which it is, and an envelope is never legacy.
         if let (None, Some(legacy)) = (stored.key, &self.0.legacy)
             && legacy.accepts(self.now())
+            && !Envelope::begins(&stored.sealed)
         {
             let secret = legacy.format.read(scope.organization(), &stored.sealed)?;
-            return secret.encode().map(SecretBytes::from);
+            // What could not be sealed is nothing that was stored.
+            return secret.encode().map(|_| secret).map_err(|_| misread());
         }
         // INVARIANT: a row is sealed under the key that it names, for by that it is counted before a
         // key is destroyed.
         let named = Envelope::parse(&stored.sealed, usize::MAX).map(|envelope| envelope.key());
         if named.is_ok_and(|named| Some(named) != stored.key) {
-            return Err(unreadable());
+            return Err(Error::corrupt("sealed under another key than its row names"));
         }
-        let context = stored.info.context().map_err(|_| unreadable())?;
-        self.0.keys.open(scope, &context, &stored.sealed, epoch).await
+        let place = stored.info.context();
+        let place = place.map_err(|_| Error::corrupt("its row names no place of a secret"))?;
+        let access = KeyAccess::Organization(scope);
+        let text = self.0.keys.try_open(access, &place, &stored.sealed, epoch).await?;
+        Secret::decode(text.expose_secret())
+    }
+
+    /// The one error for a stored credential that cannot be read or does not open. The reason is for
+    /// the audit, with the credential: none where it is all of them.
+    fn refuse(&self, scope: &TenantScope, id: Option<CredentialId>, error: Error) -> Error {
+        let what = id.map_or_else(|| "credentials".to_owned(), |id| format!("credential {id}"));
+        self.0.keys.refuse(KeyAccess::Organization(scope), what, error)
     }
 
     pub(super) fn note(
@@ -463,6 +517,7 @@ impl CredentialsBuilder {
             }
         };
         let keys = settings(keys).build();
+        let store = Arc::new(Watched::new(&issuer, store));
         Credentials(Arc::new(Inner { keys, store, legacy, ledgered }))
     }
 }
@@ -472,17 +527,13 @@ pub(super) fn missing() -> Error {
     Error::not_found("no such credential")
 }
 
-fn unreadable() -> Error {
-    Error::corrupt("the sealed value does not open")
-}
-
 /// Data keys whose KEK is not at hand: nobody asks for them once for each credential.
 #[derive(Debug, Default)]
 pub(super) struct AbsentKeys(Vec<KeyId>);
 
 /// Whether an error is about more than the one credential at which it was met.
 pub(super) fn concerns_all(error: &Error) -> bool {
-    !matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Incident | ErrorKind::Unconfigured)
+    !matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unconfigured)
 }
 
 impl fmt::Debug for Credentials {

@@ -24,6 +24,7 @@ mod store;
 #[cfg(all(unix, feature = "files"))]
 mod temporary;
 mod value;
+mod watched;
 
 pub use credentials::{Credentials, CredentialsBuilder, OpenCredential};
 #[cfg(all(unix, feature = "files"))]
