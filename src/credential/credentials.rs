@@ -7,17 +7,16 @@ use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use super::keys::{KeyAccess, KeyEpoch, KeyStore as _, Keys, KeysBuilder, Sealed};
-use super::legacy::{Legacy, LegacyFormat, misread};
-use super::record::{
-    CredentialId, CredentialInfo, NewCredential, Snapshot, StoredCredential, Written,
-};
+use super::legacy::{Legacy, LegacyFormat};
+use super::opening::{AbsentKeys, concerns_all};
+use super::record::{CredentialId, CredentialInfo, NewCredential, StoredCredential, Written};
 use super::secret::Secret;
 use super::shred::{Ledgered, ShredLedger};
 use super::store::CredentialStore;
 use super::watched::Watched;
 use crate::audit::AuditKind;
-use crate::crypto::{Envelope, KeyId, KeyProvider};
-use crate::error::{Error, ErrorKind, Result};
+use crate::crypto::KeyProvider;
+use crate::error::{Error, Result};
 use crate::scope::{ScopeIssuer, TenantScope};
 
 /// The credentials of organizations: sealed under keys of each organization's own, in a store that
@@ -318,47 +317,6 @@ impl Credentials {
         Ok(stored.info)
     }
 
-    /// The secret of one of many stored credentials.
-    pub(super) async fn unseal_one(
-        &self,
-        scope: &TenantScope,
-        stored: &StoredCredential,
-        epoch: KeyEpoch,
-        absent: &mut AbsentKeys,
-    ) -> Result<Secret> {
-        if stored.key.is_some_and(|key| absent.0.contains(&key)) {
-            return Err(Error::unconfigured("the key-encryption key of the credential is absent"));
-        }
-        let opened = self.unseal(scope, stored, epoch).await;
-        if opened.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unconfigured) {
-            absent.0.extend(stored.key);
-        }
-        opened
-    }
-
-    async fn get(
-        &self,
-        scope: &TenantScope,
-        id: CredentialId,
-    ) -> Result<Snapshot<Option<StoredCredential>>> {
-        let read = self.0.store.get(scope, id).await;
-        read.map_err(|error| self.refuse(scope, Some(id), error))
-    }
-
-    pub(super) async fn page(
-        &self,
-        scope: &TenantScope,
-        after: Option<CredentialId>,
-        limit: u32,
-    ) -> Result<Snapshot<Vec<(CredentialId, Result<StoredCredential>)>>> {
-        let page = self.0.store.page(scope, after, limit).await;
-        let page = page.map_err(|error| self.refuse(scope, None, error))?;
-        let refused = |(id, stored): (CredentialId, Result<StoredCredential>)| {
-            (id, stored.map_err(|error| self.refuse(scope, Some(id), error)))
-        };
-        Ok(Snapshot::new(page.epoch, page.value.into_iter().map(refused).collect()))
-    }
-
     /// Seals a text in the place that the info names, and writes it as a new credential or in the
     /// place of the version that was seen: sealed again as long as the organization's keys change in
     /// between.
@@ -379,9 +337,9 @@ impl Credentials {
                 None => self.0.store.insert(scope, epoch, &credential).await,
                 Some(seen) => self.0.store.replace(scope, epoch, seen, &credential).await,
             };
-            match written? {
+            let id = credential.info.id;
+            match written.map_err(|error| self.refuse(scope, Some(id), error))? {
                 Written::Done => {
-                    let id = credential.info.id;
                     self.note(scope, AuditKind::CredentialStored, id, "");
                     return Ok(Some(credential.info));
                 }
@@ -404,55 +362,6 @@ impl Credentials {
 
     pub(super) async fn stored_epoch(&self, scope: &TenantScope) -> Result<KeyEpoch> {
         Ok(self.0.store.load(KeyAccess::Organization(scope)).await?.epoch)
-    }
-
-    /// The secret of a stored credential.
-    pub(super) async fn unseal(
-        &self,
-        scope: &TenantScope,
-        stored: &StoredCredential,
-        epoch: KeyEpoch,
-    ) -> Result<Secret> {
-        let opened = self.try_unseal(scope, stored, epoch).await;
-        opened.map_err(|error| self.refuse(scope, Some(stored.info.id), error))
-    }
-
-    /// Opens a stored credential. `Corrupt` has the reason: [`refuse`](Self::refuse) comes before the
-    /// caller.
-    async fn try_unseal(
-        &self,
-        scope: &TenantScope,
-        stored: &StoredCredential,
-        epoch: KeyEpoch,
-    ) -> Result<Secret> {
-        // INVARIANT: what is not sealed is read as legacy before the date alone, and never once it
-        // has been sealed: the row says which it is, and an envelope is never legacy.
-        if let (None, Some(legacy)) = (stored.key, &self.0.legacy)
-            && legacy.accepts(self.now())
-            && !Envelope::begins(&stored.sealed)
-        {
-            let secret = legacy.format.read(scope.organization(), &stored.sealed)?;
-            // What could not be sealed is nothing that was stored.
-            return secret.encode().map(|_| secret).map_err(|_| misread());
-        }
-        // INVARIANT: a row is sealed under the key that it names, for by that it is counted before a
-        // key is destroyed.
-        let named = Envelope::parse(&stored.sealed, usize::MAX).map(|envelope| envelope.key());
-        if named.is_ok_and(|named| Some(named) != stored.key) {
-            return Err(Error::corrupt("sealed under another key than its row names"));
-        }
-        let place = stored.info.context();
-        let place = place.map_err(|_| Error::corrupt("its row names no place of a secret"))?;
-        let access = KeyAccess::Organization(scope);
-        let text = self.0.keys.try_open(access, &place, &stored.sealed, epoch).await?;
-        Secret::decode(text.expose_secret())
-    }
-
-    /// The one error for a stored credential that cannot be read or does not open. The reason is for
-    /// the audit, with the credential: none where it is all of them.
-    fn refuse(&self, scope: &TenantScope, id: Option<CredentialId>, error: Error) -> Error {
-        let what = id.map_or_else(|| "credentials".to_owned(), |id| format!("credential {id}"));
-        self.0.keys.refuse(KeyAccess::Organization(scope), what, error)
     }
 
     pub(super) fn note(
@@ -525,15 +434,6 @@ impl CredentialsBuilder {
 /// The one error for a credential that is missing and for one of another organization.
 pub(super) fn missing() -> Error {
     Error::not_found("no such credential")
-}
-
-/// Data keys whose KEK is not at hand: nobody asks for them once for each credential.
-#[derive(Debug, Default)]
-pub(super) struct AbsentKeys(Vec<KeyId>);
-
-/// Whether an error is about more than the one credential at which it was met.
-pub(super) fn concerns_all(error: &Error) -> bool {
-    !matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unconfigured)
 }
 
 impl fmt::Debug for Credentials {

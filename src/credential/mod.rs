@@ -12,6 +12,7 @@ mod key_form;
 mod keys;
 mod legacy;
 mod memory;
+mod opening;
 #[cfg(all(unix, feature = "files"))]
 mod private;
 mod record;

@@ -3,8 +3,9 @@
 use std::fmt;
 
 use super::KeyAccess;
-use super::credentials::{AbsentKeys, Credentials, concerns_all};
+use super::credentials::Credentials;
 use super::keys::{KeyEpoch, KeyState, KeyStore as _};
+use super::opening::{AbsentKeys, concerns_all};
 use super::record::{Checkpoint, CredentialId, KeyUse, Resealed, StoredCredential, Written};
 use super::secret::Secret;
 use crate::crypto::KeyId;
