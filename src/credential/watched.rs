@@ -262,7 +262,7 @@ mod tests {
     async fn an_incident_of_any_store_ends_the_organization_and_is_recorded_once() {
         let sink = MemorySink::new();
         let (watched, a, b) = world(sink.clone(), Breaker::Organization).await;
-        let id = CredentialId::random();
+        let id = CredentialId::random().unwrap();
         let error = watched.heard(&a, Some(id), incident()).await.unwrap_err();
         assert_eq!(error.to_string(), "a row of somebody else's");
         assert!(a.check().is_err() && b.check().is_ok());

@@ -160,12 +160,11 @@ impl KeyStore for FileCredentialStore {
         self.blocking(Owner::Platform, |directory, _| {
             let mut organizations = Vec::new();
             for (organization, shelf) in directory.shelves_across()? {
+                let set = shelf.and_then(|shelf| forms::keys(&shelf));
                 // One that cannot be read is named, for whoever cares for its keys to learn why.
-                if shelf.and_then(|shelf| forms::keys(&shelf)).is_ok_and(|set| set.keys.is_empty())
-                {
-                    continue;
+                if !set.is_ok_and(|set| set.keys.is_empty()) {
+                    organizations.push(organization);
                 }
-                organizations.push(organization);
             }
             organizations.sort_unstable();
             Ok(organizations)
