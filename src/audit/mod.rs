@@ -52,7 +52,9 @@ pub struct AuditEvent {
 pub enum AuditKind {
     /// A credential was deleted.
     CredentialDeleted,
-    /// The secret of a credential was handed out, for the purpose in the detail.
+    /// The secret of a credential was handed out, for the purpose in the detail. An ordinary event:
+    /// where the sink fails or does not keep up, it is dropped and counted, and the secret was handed
+    /// out all the same.
     CredentialOpened,
     /// The secret of a credential was stored, for the first time or in the place of another.
     CredentialStored,

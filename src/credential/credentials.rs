@@ -28,7 +28,8 @@ use crate::scope::{ScopeIssuer, TenantScope};
 ///
 /// A credential opens for its organization alone, as itself and in its current version. Another
 /// organization's does not exist. A value that was moved, edited or put back is `Corrupt`, whatever
-/// was done to it, and the reason goes to the audit, as does each opening with its purpose.
+/// was done to it, and the reason goes to the audit with the credential's name, as does each opening
+/// with its purpose. An `Incident` of the store ends every scope of the organization.
 ///
 /// # Examples
 ///
@@ -146,7 +147,8 @@ impl Credentials {
         written.ok_or_else(|| Error::conflict("the credential's name is taken"))
     }
 
-    /// Opens a credential. The purpose is written to the audit, with who opened it.
+    /// Opens a credential. The purpose goes to the audit, with who opened it: as an ordinary event, for
+    /// which nobody waits, and which a sink that fails does not keep.
     ///
     /// # Errors
     ///
@@ -400,7 +402,8 @@ impl CredentialsBuilder {
     /// # Security
     ///
     /// Until the date, whoever can write the store can put an unsealed value in the place of a
-    /// sealed one. Seal what is there with [`reseal`](Credentials::reseal), then take the setting
+    /// sealed one. The date is compared with the issuer's clock, and nothing remembers that it has
+    /// passed: a process whose clock is wrong accepts unsealed values again. Seal what is there with [`reseal`](Credentials::reseal), then take the setting
     /// away.
     pub fn accept_legacy_until(mut self, date: OffsetDateTime, format: impl LegacyFormat) -> Self {
         self.legacy = Some(Legacy { until: date, format: Arc::new(format) });
