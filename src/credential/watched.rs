@@ -28,13 +28,13 @@ pub(super) struct Watched<S: ?Sized> {
     store: Arc<S>,
 }
 
-impl<S: ?Sized> Watched<S> {
+impl<S: Send + Sync + ?Sized> Watched<S> {
     pub(super) fn new(issuer: &ScopeIssuer, store: Arc<S>) -> Self {
         Self { issuer: issuer.clone(), store }
     }
 
     /// An answer about an organization's credentials, or about one of them.
-    async fn heard<T>(
+    async fn heard<T: Send>(
         &self,
         scope: &TenantScope,
         id: Option<CredentialId>,
@@ -50,7 +50,7 @@ impl<S: ?Sized> Watched<S> {
     }
 
     /// An answer about the keys that are reached so.
-    async fn heard_as<T>(&self, access: KeyAccess<'_>, answer: Result<T>) -> Result<T> {
+    async fn heard_as<T: Send>(&self, access: KeyAccess<'_>, answer: Result<T>) -> Result<T> {
         match access {
             KeyAccess::Organization(scope) => self.heard(scope, None, answer).await,
             KeyAccess::Platform(authority) => self.heard_of_all(Some(authority), answer).await,
@@ -58,7 +58,7 @@ impl<S: ?Sized> Watched<S> {
     }
 
     /// An answer about what belongs to no organization, or to nobody knows which.
-    async fn heard_of_all<T>(
+    async fn heard_of_all<T: Send>(
         &self,
         authority: Option<&CrossTenantAuthority>,
         answer: Result<T>,
