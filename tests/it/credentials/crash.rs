@@ -50,8 +50,8 @@ pub(super) async fn work(work: &str, c: &Credentials, a: &TenantScope, round: u3
             }
         }
         "delete" => {
-            for info in c.export(a).await? {
-                c.delete(a, info.id).await?;
+            for (id, _) in c.export(a).await? {
+                c.delete(a, id).await?;
             }
         }
         "rotate" | "retire" => {
