@@ -42,6 +42,7 @@ struct Inner {
     row: Option<usize>,
     retryable: bool,
     retry_after: Option<Duration>,
+    recorded: bool,
     source: Option<Source>,
 }
 
@@ -173,6 +174,7 @@ impl Error {
             row: None,
             retryable: matches!(kind, ErrorKind::RateLimited | ErrorKind::Unavailable),
             retry_after: None,
+            recorded: false,
             source: None,
         }))
     }
@@ -273,6 +275,18 @@ impl Error {
     pub(crate) fn retry_after_of(mut self, wait: Duration) -> Self {
         self.0.retryable = true;
         self.0.retry_after = Some(wait);
+        self
+    }
+
+    /// Whether it is an incident that nobody has acted on yet.
+    pub(crate) fn is_new_incident(&self) -> bool {
+        self.0.kind == ErrorKind::Incident && !self.0.recorded
+    }
+
+    /// It was acted on: whoever passes it on does not do so again.
+    #[must_use]
+    pub(crate) fn recorded(mut self) -> Self {
+        self.0.recorded = true;
         self
     }
 

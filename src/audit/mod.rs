@@ -52,7 +52,9 @@ pub struct AuditEvent {
 pub enum AuditKind {
     /// A credential was deleted.
     CredentialDeleted,
-    /// The secret of a credential was handed out, for the purpose in the detail.
+    /// The secret of a credential was handed out, for the purpose in the detail. An ordinary event:
+    /// where the sink fails or does not keep up, it is dropped and counted, and the secret was handed
+    /// out all the same.
     CredentialOpened,
     /// The secret of a credential was stored, for the first time or in the place of another.
     CredentialStored,
@@ -85,7 +87,7 @@ pub enum AuditKind {
     ScopeDenied,
     /// Somebody entered an organization.
     ScopeEntered,
-    /// A sealed value did not open.
+    /// A sealed value did not open: the statement names it, and the detail has the reason.
     SecretRefused,
     /// A ticket was exchanged for a scope.
     TicketRedeemed,
@@ -369,6 +371,16 @@ impl Auditor {
         ask(&*self.0.sink, &event, Some(self.0.patience)).await.map_err(|error| {
             Error::unavailable("the act cannot be recorded and was not done").with_source(error)
         })
+    }
+
+    /// Writes an incident down before anybody hears of it.
+    pub(crate) async fn incident(&self, event: AuditEvent, error: Error) -> Error {
+        let recorded = self.require(event.because(error.to_string())).await;
+        match recorded {
+            Ok(()) => error.recorded(),
+            // The refusal stands whether or not it could be written down.
+            Err(unwritten) => error.recorded().with_source(unwritten),
+        }
     }
 
     /// Waits until all events noted before are kept or dropped.

@@ -8,13 +8,15 @@ use zeroize::Zeroizing;
 
 use super::keys::{KeyAccess, KeyEpoch, KeyStore as _, Keys, KeysBuilder, Sealed};
 use super::legacy::{Legacy, LegacyFormat};
+use super::opening::{AbsentKeys, concerns_all};
 use super::record::{CredentialId, CredentialInfo, NewCredential, StoredCredential, Written};
 use super::secret::Secret;
 use super::shred::{Ledgered, ShredLedger};
 use super::store::CredentialStore;
+use super::watched::Watched;
 use crate::audit::AuditKind;
-use crate::crypto::{Envelope, KeyId, KeyProvider, SecretBytes};
-use crate::error::{Error, ErrorKind, Result};
+use crate::crypto::KeyProvider;
+use crate::error::{Error, Result};
 use crate::scope::{ScopeIssuer, TenantScope};
 
 /// The credentials of organizations: sealed under keys of each organization's own, in a store that
@@ -26,7 +28,8 @@ use crate::scope::{ScopeIssuer, TenantScope};
 ///
 /// A credential opens for its organization alone, as itself and in its current version. Another
 /// organization's does not exist. A value that was moved, edited or put back is `Corrupt`, whatever
-/// was done to it, and the reason goes to the audit, as does each opening with its purpose.
+/// was done to it, and the reason goes to the audit with the credential's name, as does each opening
+/// with its purpose. An `Incident` of the store ends every scope of the organization.
 ///
 /// # Examples
 ///
@@ -144,7 +147,8 @@ impl Credentials {
         written.ok_or_else(|| Error::conflict("the credential's name is taken"))
     }
 
-    /// Opens a credential. The purpose is written to the audit, with who opened it.
+    /// Opens a credential. The purpose goes to the audit, with who opened it: as an ordinary event, for
+    /// which nobody waits, and which a sink that fails does not keep.
     ///
     /// # Errors
     ///
@@ -161,10 +165,9 @@ impl Credentials {
             return Err(Error::misuse("a credential is opened for a purpose"));
         }
         self.0.keys.admit(scope)?;
-        let read = self.0.store.get(scope, id).await?;
+        let read = self.get(scope, id).await?;
         let stored = read.value.ok_or_else(missing)?;
-        let text = self.unseal(scope, &stored, read.epoch).await?;
-        let secret = Secret::decode(text.expose_secret())?;
+        let secret = self.unseal(scope, &stored, read.epoch).await?;
         self.note(scope, AuditKind::CredentialOpened, id, purpose);
         Ok(OpenCredential { info: stored.info, secret })
     }
@@ -190,7 +193,7 @@ impl Credentials {
         self.0.keys.admit(scope)?;
         let text = secret.encode()?;
         let moved = || Error::conflict("the credential was replaced meanwhile");
-        let mut info = self.0.store.get(scope, id).await?.value.ok_or_else(missing)?.info;
+        let mut info = self.get(scope, id).await?.value.ok_or_else(missing)?.info;
         if info.version != seen {
             return Err(moved());
         }
@@ -199,7 +202,7 @@ impl Credentials {
         info.updated_at = self.now();
         match self.write(scope, info, &text, Some(seen)).await? {
             Some(info) => Ok(info),
-            None if self.0.store.get(scope, id).await?.value.is_none() => Err(missing()),
+            None if self.get(scope, id).await?.value.is_none() => Err(missing()),
             None => Err(moved()),
         }
     }
@@ -218,7 +221,7 @@ impl Credentials {
         self.0.keys.admit(scope)?;
         let (mut listed, mut after, mut absent) = (Vec::new(), None, AbsentKeys::default());
         loop {
-            let page = self.0.store.page(scope, after, PAGE).await?;
+            let page = self.page(scope, after, PAGE).await?;
             let full = page.value.len() >= PAGE as usize;
             for (id, stored) in page.value {
                 after = Some(id);
@@ -234,20 +237,26 @@ impl Credentials {
     }
 
     /// What is said about the organization's credentials, to be taken along: everything but the
-    /// secrets, which are not opened.
+    /// secrets, which are not opened. One that cannot be read is its error, beside all the others.
     ///
     /// # Errors
     ///
-    /// As for [`put`](Self::put); `Corrupt` for a credential that cannot be read.
-    pub async fn export(&self, scope: &TenantScope) -> Result<Vec<CredentialInfo>> {
+    /// As for [`put`](Self::put), where that concerns all of them.
+    pub async fn export(
+        &self,
+        scope: &TenantScope,
+    ) -> Result<Vec<(CredentialId, Result<CredentialInfo>)>> {
         self.0.keys.admit(scope)?;
         let (mut exported, mut after) = (Vec::new(), None);
         loop {
-            let page = self.0.store.page(scope, after, PAGE).await?;
+            let page = self.page(scope, after, PAGE).await?;
             let full = page.value.len() >= PAGE as usize;
             for (id, stored) in page.value {
                 after = Some(id);
-                exported.push(stored?.info);
+                match stored {
+                    Err(error) if concerns_all(&error) => return Err(error),
+                    stored => exported.push((id, stored.map(|stored| stored.info))),
+                }
             }
             if !full {
                 return Ok(exported);
@@ -306,27 +315,8 @@ impl Credentials {
         absent: &mut AbsentKeys,
     ) -> Result<CredentialInfo> {
         let stored = stored?;
-        let text = self.unseal_one(scope, &stored, epoch, absent).await?;
-        Secret::decode(text.expose_secret())?;
+        self.unseal_one(scope, &stored, epoch, absent).await?;
         Ok(stored.info)
-    }
-
-    /// The secret of one of many stored credentials, encoded.
-    pub(super) async fn unseal_one(
-        &self,
-        scope: &TenantScope,
-        stored: &StoredCredential,
-        epoch: KeyEpoch,
-        absent: &mut AbsentKeys,
-    ) -> Result<SecretBytes> {
-        if stored.key.is_some_and(|key| absent.0.contains(&key)) {
-            return Err(Error::unconfigured("the key-encryption key of the credential is absent"));
-        }
-        let opened = self.unseal(scope, stored, epoch).await;
-        if opened.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unconfigured) {
-            absent.0.extend(stored.key);
-        }
-        opened
     }
 
     /// Seals a text in the place that the info names, and writes it as a new credential or in the
@@ -349,9 +339,9 @@ impl Credentials {
                 None => self.0.store.insert(scope, epoch, &credential).await,
                 Some(seen) => self.0.store.replace(scope, epoch, seen, &credential).await,
             };
-            match written? {
+            let id = credential.info.id;
+            match written.map_err(|error| self.refuse(scope, Some(id), error))? {
                 Written::Done => {
-                    let id = credential.info.id;
                     self.note(scope, AuditKind::CredentialStored, id, "");
                     return Ok(Some(credential.info));
                 }
@@ -374,31 +364,6 @@ impl Credentials {
 
     pub(super) async fn stored_epoch(&self, scope: &TenantScope) -> Result<KeyEpoch> {
         Ok(self.0.store.load(KeyAccess::Organization(scope)).await?.epoch)
-    }
-
-    /// The secret of a stored credential, encoded.
-    pub(super) async fn unseal(
-        &self,
-        scope: &TenantScope,
-        stored: &StoredCredential,
-        epoch: KeyEpoch,
-    ) -> Result<SecretBytes> {
-        // INVARIANT: what is not sealed is read as legacy before the date alone, and never once it
-        // has been sealed: the row says which it is, and an envelope is never legacy.
-        if let (None, Some(legacy)) = (stored.key, &self.0.legacy)
-            && legacy.accepts(self.now())
-        {
-            let secret = legacy.format.read(scope.organization(), &stored.sealed)?;
-            return secret.encode().map(SecretBytes::from);
-        }
-        // INVARIANT: a row is sealed under the key that it names, for by that it is counted before a
-        // key is destroyed.
-        let named = Envelope::parse(&stored.sealed, usize::MAX).map(|envelope| envelope.key());
-        if named.is_ok_and(|named| Some(named) != stored.key) {
-            return Err(unreadable());
-        }
-        let context = stored.info.context().map_err(|_| unreadable())?;
-        self.0.keys.open(scope, &context, &stored.sealed, epoch).await
     }
 
     pub(super) fn note(
@@ -437,7 +402,8 @@ impl CredentialsBuilder {
     /// # Security
     ///
     /// Until the date, whoever can write the store can put an unsealed value in the place of a
-    /// sealed one. Seal what is there with [`reseal`](Credentials::reseal), then take the setting
+    /// sealed one. The date is compared with the issuer's clock, and nothing remembers that it has
+    /// passed: a process whose clock is wrong accepts unsealed values again. Seal what is there with [`reseal`](Credentials::reseal), then take the setting
     /// away.
     pub fn accept_legacy_until(mut self, date: OffsetDateTime, format: impl LegacyFormat) -> Self {
         self.legacy = Some(Legacy { until: date, format: Arc::new(format) });
@@ -463,6 +429,7 @@ impl CredentialsBuilder {
             }
         };
         let keys = settings(keys).build();
+        let store = Arc::new(Watched::new(&issuer, store));
         Credentials(Arc::new(Inner { keys, store, legacy, ledgered }))
     }
 }
@@ -470,19 +437,6 @@ impl CredentialsBuilder {
 /// The one error for a credential that is missing and for one of another organization.
 pub(super) fn missing() -> Error {
     Error::not_found("no such credential")
-}
-
-fn unreadable() -> Error {
-    Error::corrupt("the sealed value does not open")
-}
-
-/// Data keys whose KEK is not at hand: nobody asks for them once for each credential.
-#[derive(Debug, Default)]
-pub(super) struct AbsentKeys(Vec<KeyId>);
-
-/// Whether an error is about more than the one credential at which it was met.
-pub(super) fn concerns_all(error: &Error) -> bool {
-    !matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Incident | ErrorKind::Unconfigured)
 }
 
 impl fmt::Debug for Credentials {

@@ -12,6 +12,7 @@ mod key_form;
 mod keys;
 mod legacy;
 mod memory;
+mod opening;
 #[cfg(all(unix, feature = "files"))]
 mod private;
 mod record;
@@ -24,6 +25,7 @@ mod store;
 #[cfg(all(unix, feature = "files"))]
 mod temporary;
 mod value;
+mod watched;
 
 pub use credentials::{Credentials, CredentialsBuilder, OpenCredential};
 #[cfg(all(unix, feature = "files"))]

@@ -2,11 +2,13 @@
 
 use std::fmt;
 
-use super::credentials::{AbsentKeys, Credentials, concerns_all};
+use super::KeyAccess;
+use super::credentials::Credentials;
 use super::keys::{KeyEpoch, KeyState, KeyStore as _};
+use super::opening::{AbsentKeys, concerns_all};
 use super::record::{Checkpoint, CredentialId, KeyUse, Resealed, StoredCredential, Written};
-use super::{KeyAccess, Secret};
-use crate::crypto::{KeyId, SecretBytes};
+use super::secret::Secret;
+use crate::crypto::KeyId;
 use crate::error::{Error, Result};
 use crate::scope::TenantScope;
 
@@ -186,7 +188,7 @@ impl Reseal<'_> {
             // A re-sealing under a key that is no longer the active one begins again.
             let begun = seen.filter(|seen| seen.target == target);
             let after = begun.map(|begun| begun.after);
-            let page = store.page(&self.scope, after, self.chunk).await?;
+            let page = self.credentials.page(&self.scope, after, self.chunk).await?;
             let done = page.value.len() < self.chunk as usize;
             let (mut resealed, mut broken) =
                 begun.map_or((0, 0), |begun| (begun.resealed, begun.broken));
@@ -236,25 +238,24 @@ impl Reseal<'_> {
         stored: Result<StoredCredential>,
         read: KeyEpoch,
         target: KeyId,
-    ) -> Result<Option<(StoredCredential, SecretBytes)>> {
+    ) -> Result<Option<(StoredCredential, Secret)>> {
         let stored = stored?;
         if stored.key == Some(target) {
             return Ok(None);
         }
         let (credentials, scope) = (self.credentials, &self.scope);
-        let text = credentials.unseal_one(scope, &stored, read, &mut self.absent).await?;
-        Secret::decode(text.expose_secret())?;
-        Ok(Some((stored, text)))
+        let secret = credentials.unseal_one(scope, &stored, read, &mut self.absent).await?;
+        Ok(Some((stored, secret)))
     }
 
     /// The value that takes the place of a stored one.
     async fn seal(
         &self,
-        (stored, text): (StoredCredential, SecretBytes),
+        (stored, secret): (StoredCredential, Secret),
         epoch: KeyEpoch,
     ) -> Result<Resealed> {
-        let (info, text) = (&stored.info, text.expose_secret());
-        let sealed = self.credentials.seal(&self.scope, info, text, epoch).await?;
+        let (info, text) = (&stored.info, secret.encode()?);
+        let sealed = self.credentials.seal(&self.scope, info, &text, epoch).await?;
         let (id, from, key): (CredentialId, _, _) = (info.id, stored.sealed, sealed.key());
         Ok(Resealed { id, from, to: sealed.into_bytes(), key })
     }

@@ -14,8 +14,9 @@ use crate::error::{Error, Result};
 /// # Security
 ///
 /// Take every part from the row that is asked for, never from the sealed value or beside it. The
-/// version of the secret tells an earlier value that was put back; a whole row that was put back,
-/// version included, is not noticed. Record ids must never be used again.
+/// version of the secret tells an earlier value that was put back: it does not open, and the audit
+/// calls it a rollback where it is one of the 16 versions before and under the same key. A whole row
+/// that was put back, version included, is not noticed. Record ids must never be used again.
 ///
 /// # Examples
 ///
@@ -83,6 +84,11 @@ impl<'a> SealContext<'a> {
     pub const fn at_version(mut self, secret_version: u64) -> Self {
         self.secret_version = secret_version;
         self
+    }
+
+    /// What the audit calls the value: its kind and its record.
+    pub(crate) fn name(&self) -> String {
+        format!("{} {}", self.kind.as_str(), self.record)
     }
 
     /// The same place at up to 16 earlier versions, the latest first.

@@ -32,9 +32,9 @@ pub use transaction::{Savepoint, Transaction};
 pub(crate) use run::{Actor, Run, delete, update};
 
 use crate::ambient::CrossTenantAuthority;
-use crate::audit::{AuditKind, Auditor};
+use crate::audit::Auditor;
 use crate::crypto::KeyRing;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::query::{Rendered, opinion};
 use crate::scope::{ScopeIssuer, TenantScope};
 use crate::table::{Dialect, Schema, TableDefinition};
@@ -352,19 +352,8 @@ impl Database {
     /// What a failed statement means: an incident stops the organization and is written down
     /// before anybody hears of it.
     pub(crate) async fn incident(&self, scope: &TenantScope, error: Error) -> Error {
-        if error.kind() != ErrorKind::Incident {
-            return error;
-        }
-        scope.trip("incident");
-        let mut event = scope.event(AuditKind::Incident).because(error.to_string());
-        if let Some(table) = error.table() {
-            event = event.on(table.to_owned());
-        }
-        match self.0.auditor.require(event).await {
-            Ok(()) => error,
-            // The refusal stands whether or not it could be written down.
-            Err(unwritten) => error.with_source(unwritten),
-        }
+        let table = error.table().map(str::to_owned);
+        scope.incident(&self.0.auditor, table, error).await
     }
 }
 

@@ -16,7 +16,7 @@ pub use issuer::{Breaker, ScopeIssuer, ScopeIssuerBuilder};
 pub use principal::{Principal, PrincipalKind, Role};
 pub use ticket::{ScopeTicket, TicketKey};
 
-use crate::audit::{AuditEvent, AuditKind, MemorySink};
+use crate::audit::{AuditEvent, AuditKind, Auditor, MemorySink};
 use crate::error::{Error, Result};
 use crate::id::OrganizationId;
 use issuer::Admission;
@@ -151,6 +151,22 @@ impl TenantScope {
     #[cold]
     pub(crate) fn trip(&self, detail: impl Into<Cow<'static, str>>) {
         self.0.issuer.trip(&self.0.organization, detail.into());
+    }
+
+    /// What a failure means: an incident stops the organization and is written down before anybody
+    /// hears of it, once, however many pass it on.
+    pub(crate) async fn incident(
+        &self,
+        auditor: &Auditor,
+        on: Option<String>,
+        error: Error,
+    ) -> Error {
+        if !error.is_new_incident() {
+            return error;
+        }
+        self.trip("incident");
+        let event = self.event(AuditKind::Incident);
+        auditor.incident(if let Some(on) = on { event.on(on) } else { event }, error).await
     }
 
     #[cold]

@@ -116,16 +116,17 @@ impl CredentialDirectory {
         Ok(Some(turn))
     }
 
-    /// The directories of every organization, for the care of keys.
+    /// The directories of every organization, for the care of keys: one that cannot be opened is its
+    /// error, beside the others.
     ///
     /// # Cross-tenant authority
     ///
     /// Whoever calls it has one.
-    pub(crate) fn shelves_across(&self) -> Result<Vec<(OrganizationId, Shelf)>> {
+    pub(crate) fn shelves_across(&self) -> Result<Vec<(OrganizationId, Result<Shelf>)>> {
         let mut shelves = Vec::new();
         for name in names(&self.root)? {
             if let Some(organization) = OrganizationId::from_encoded(&name)
-                && let Some(shelf) = self.shelf_of(name, false)?
+                && let Some(shelf) = self.shelf_of(name, false).transpose()
             {
                 shelves.push((organization, shelf));
             }

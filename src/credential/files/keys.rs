@@ -160,7 +160,9 @@ impl KeyStore for FileCredentialStore {
         self.blocking(Owner::Platform, |directory, _| {
             let mut organizations = Vec::new();
             for (organization, shelf) in directory.shelves_across()? {
-                if !forms::keys(&shelf)?.keys.is_empty() {
+                let set = shelf.and_then(|shelf| forms::keys(&shelf));
+                // One that cannot be read is named, for whoever cares for its keys to learn why.
+                if !set.is_ok_and(|set| set.keys.is_empty()) {
                     organizations.push(organization);
                 }
             }
@@ -216,11 +218,12 @@ fn change(turn: &Turn, seen: KeyEpoch, change: impl FnOnce(&mut KeySet) -> bool)
     forms::set_keys(turn, &set).map(|()| true)
 }
 
-/// How many keys are wrapped under a KEK, of the platform and of every organization.
+/// How many keys are wrapped under a KEK, of the platform and of every organization: nobody knows
+/// while one of them cannot be read.
 fn in_use(directory: &CredentialDirectory, platform: &Shelf, kek: &KekId) -> Result<u64> {
     let mut sets = vec![forms::keys(platform)?];
     for (_, shelf) in directory.shelves_across()? {
-        sets.push(forms::keys(&shelf)?);
+        sets.push(forms::keys(&shelf?)?);
     }
     let keys = sets.iter().flat_map(|set| &set.keys);
     Ok(keys.map(|key| u64::from(key.kek() == Some(kek))).sum())

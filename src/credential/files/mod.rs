@@ -263,7 +263,7 @@ fn there<T>(found: Result<T>) -> Result<Option<T>> {
 
 /// Whether an error is about one credential, which is left as it is.
 fn concerns_one(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Incident | ErrorKind::NotFound)
+    matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound)
 }
 
 const ATTEMPTS: usize = 8;

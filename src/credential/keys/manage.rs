@@ -159,7 +159,8 @@ impl Keys {
             // Nothing is given up before what takes its place is known to be as good.
             let again = self.ask(self.0.provider.unwrap(&context, &next)).await?;
             if !again.check_value()?.ct_eq(&key.stored.check) {
-                return Err(self.refuse(access, "the key provider re-wrapped another key"));
+                let another = Error::corrupt("the key provider re-wrapped another key");
+                return Err(self.refuse(access, format!("key {}", key.stored.id), another));
             }
             let replace = self.0.store.rewrap(access, key.stored.id, wrapped, &next);
             if self.ask(replace).await? {

@@ -20,11 +20,12 @@ pub use store::{KeyAccess, KeyEpoch, KeySet, KeyState, KeyStore, StoredKey};
 
 use self::ring::{Ring, Rings};
 use self::turns::Turns;
+use super::watched::Watched;
 use crate::audit::{AuditEvent, AuditKind};
 use crate::crypto::{
     BlindIndex, Envelope, KeyId, KeyProvider, SealContext, SealFault, SecretBytes, seal,
 };
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::scope::{ScopeIssuer, TenantScope};
 
 /// Seals and opens the values of organizations, each under data keys of its organization's own.
@@ -35,7 +36,8 @@ use crate::scope::{ScopeIssuer, TenantScope};
 /// # Security
 ///
 /// A value opens for its organization, in its place and under its key, or not at all. Whatever the
-/// reason is that one does not, the caller gets the same `Corrupt`; the reason goes to the audit.
+/// reason is that one does not, the caller gets the same `Corrupt`; the reason goes to the audit, with
+/// the kind and the record of the place.
 ///
 /// # Examples
 ///
@@ -249,10 +251,11 @@ impl Keys {
         if text.len() > self.0.settings.max_bytes {
             return Err(Error::invalid("the secret is longer than the limit"));
         }
+        let refuse = |error| self.refuse(access, context.name(), error);
         for _ in 0..ATTEMPTS {
             let ring = self.ring_that_seals(access, at_least).await?;
             let key = ring.active().ok_or_else(|| Error::internal("a ring lost its active key"))?;
-            let purpose = self.purposes(access, key).await?.of(context.kind());
+            let purpose = self.unlock(access, key).await.map_err(refuse)?.of(context.kind());
             if !self.still_serves(access, &ring)? {
                 continue;
             }
@@ -270,7 +273,19 @@ impl Keys {
         sealed: &[u8],
         epoch: KeyEpoch,
     ) -> Result<SecretBytes> {
-        let refuse = |fault: SealFault| self.refuse(access, fault.reason());
+        let opened = self.try_open(access, context, sealed, epoch).await;
+        opened.map_err(|error| self.refuse(access, context.name(), error))
+    }
+
+    /// Opens a value. `Corrupt` has the reason: [`refuse`](Self::refuse) comes before the caller.
+    pub(crate) async fn try_open(
+        &self,
+        access: KeyAccess<'_>,
+        context: &SealContext<'_>,
+        sealed: &[u8],
+        epoch: KeyEpoch,
+    ) -> Result<SecretBytes> {
+        let refuse = |fault: SealFault| Error::corrupt(fault.reason());
         let envelope = Envelope::parse(sealed, self.0.settings.max_bytes).map_err(refuse)?;
         for _ in 0..ATTEMPTS {
             let ring = self.ring(access, epoch).await?;
@@ -282,7 +297,7 @@ impl Keys {
             if key.stored.state == KeyState::Destroyed {
                 return Err(refuse(SealFault::KeyDestroyed));
             }
-            let purpose = self.purposes(access, key).await?.of(context.kind());
+            let purpose = self.unlock(access, key).await?.of(context.kind());
             if !self.still_serves(access, &ring)? {
                 continue;
             }
@@ -311,11 +326,12 @@ impl Keys {
         if value.len() > self.0.settings.max_bytes {
             return Err(Error::invalid("the value is longer than the limit"));
         }
+        let refuse = |error| self.refuse(access, "blind index", error);
         'again: for _ in 0..ATTEMPTS {
             let ring = self.ring_that_seals(access, at_least).await?;
             let mut indexes = Vec::new();
             for key in ring.living() {
-                let index = self.purposes(access, key).await?.index();
+                let index = self.unlock(access, key).await.map_err(refuse)?.index();
                 if !self.still_serves(access, &ring)? {
                     continue 'again;
                 }
@@ -347,10 +363,23 @@ impl Keys {
         Ok(self.0.rings.is_known(ring))
     }
 
-    /// The one error for what does not open. The reason is for the audit.
+    /// The one error for what does not open. The reason is for the audit, with the name of what it is
+    /// that does not.
+    ///
+    /// INVARIANT: nobody is told of a stored value why it does not open: every `Corrupt` comes by here
+    /// on its way to a caller.
     #[cold]
-    fn refuse(&self, access: KeyAccess<'_>, reason: impl Into<Cow<'static, str>>) -> Error {
-        self.0.issuer.auditor().note(self.event(access, AuditKind::SecretRefused).because(reason));
+    pub(crate) fn refuse(
+        &self,
+        access: KeyAccess<'_>,
+        what: impl Into<Cow<'static, str>>,
+        error: Error,
+    ) -> Error {
+        if error.kind() != ErrorKind::Corrupt {
+            return error;
+        }
+        let event = self.event(access, AuditKind::SecretRefused).on(what);
+        self.0.issuer.auditor().note(event.because(error.to_string()));
         Error::corrupt("the sealed value does not open")
     }
 
@@ -419,6 +448,7 @@ impl KeysBuilder {
         let rings = Rings::new(settings.cache_capacity, settings.cache_ttl);
         let doors = Semaphore::new(FAN_OUT);
         let (makers, readers, tried) = (Turns::default(), Turns::default(), Mutex::default());
+        let store = Arc::new(Watched::new(&issuer, store));
         let inner =
             Inner { issuer, provider, store, settings, rings, doors, makers, readers, tried };
         Keys(Arc::new(inner))

@@ -117,7 +117,8 @@ pub trait KeyStore: fmt::Debug + Send + Sync + 'static {
     /// Counts the keys of every organization.
     async fn in_use(&self, kek: &KekId, authority: &CrossTenantAuthority) -> Result<u64>;
 
-    /// Every organization that has keys, active or not.
+    /// Every organization that has keys, active or not, also one whose keys cannot be read: who cares
+    /// for them learns why when they are loaded.
     ///
     /// # Cross-tenant authority
     ///

@@ -6,7 +6,7 @@ use super::ring::{Age, Ring, RingKey};
 use super::turns::{Turn, Turns};
 use super::{ATTEMPTS, KeyAccess, KeyEpoch, Keys, too_fast};
 use crate::crypto::{KeyOwner, PurposeKeys, WrapContext};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 impl Keys {
     /// The owner's keys, no older than the epoch.
@@ -133,20 +133,13 @@ impl Keys {
         Ok(next)
     }
 
-    /// The purpose keys of a data key; why there are none is for the audit.
-    pub(super) async fn purposes<'r>(
+    /// The purpose keys of a data key, which one caller unwraps and the others wait for. Why there are
+    /// none, for a `Corrupt`, is for the audit.
+    pub(super) async fn unlock<'r>(
         &self,
         access: KeyAccess<'_>,
         key: &'r RingKey,
     ) -> Result<&'r PurposeKeys> {
-        self.unlock(access, key).await.map_err(|error| match error.kind() {
-            ErrorKind::Corrupt => self.refuse(access, error.to_string()),
-            _ => error,
-        })
-    }
-
-    /// The purpose keys of a data key, which one caller unwraps and the others wait for.
-    async fn unlock<'r>(&self, access: KeyAccess<'_>, key: &'r RingKey) -> Result<&'r PurposeKeys> {
         if let Some(opened) = key.opened.get() {
             return Ok(opened);
         }

@@ -134,8 +134,9 @@ impl LocalKeyring {
     /// The keyset that a program prints: one that decrypts it, like `age` or `sops`.
     ///
     /// The program is started directly, without a shell, and ended when it takes longer than
-    /// `timeout`. It inherits the environment. Programs that it started itself are not ended: do not
-    /// wrap it in a script that waits for another.
+    /// `timeout`. It inherits the environment. Programs that it started itself are not ended, for it has
+    /// no process group of its own: in one it could not ask for a passphrase at the terminal. Do not
+    /// wrap it in a script that waits for another, or let the script `exec` it.
     ///
     /// # Errors
     ///

@@ -127,7 +127,7 @@ async fn a_credential_whose_storing_is_dropped_is_whole_or_absent() {
 async fn a_credential_whose_replacing_is_dropped_is_the_old_or_the_new_one() {
     for &kind in KINDS {
         let w = with(kind, &["1"]).await;
-        let id = w.credentials.export(&w.a).await.unwrap()[0].id;
+        let id = w.credentials.export(&w.a).await.unwrap()[0].0;
         at_every_wait(&w, async |c, at| {
             // The token says the version that it belongs to.
             let version = async || {
@@ -180,7 +180,7 @@ async fn a_credential_whose_deletion_is_dropped_is_there_or_gone() {
 async fn what_is_read_by_a_call_that_is_dropped_is_read_by_the_next() {
     for &kind in KINDS {
         let w = with(kind, &["one", "two"]).await;
-        let id = w.credentials.export(&w.a).await.unwrap()[0].id;
+        let id = w.credentials.export(&w.a).await.unwrap()[0].0;
         let one = token(&w.credentials.open(&w.a, id, "look").await.unwrap());
         // From memory and from SQLite both are read without waiting, as it happens.
         let mut opening = async |c: Credentials, at| {

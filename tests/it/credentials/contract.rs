@@ -38,6 +38,7 @@ async fn a_credential_is_put_opened_listed_replaced_and_deleted() {
         assert_eq!(listed.len(), 1);
         assert_eq!(listed[0].1.as_ref().unwrap(), &next);
         let exported = w.credentials.export(&w.a).await.unwrap();
+        let exported: Vec<_> = exported.into_iter().map(|(_, info)| info.unwrap()).collect();
         assert_eq!(exported, [next]);
         let json = serde_json::to_string(&exported).unwrap();
         assert!(json.contains("main shop") && !json.contains("token"), "{json}");

@@ -42,15 +42,16 @@ pub(super) async fn work(work: &str, c: &Credentials, a: &TenantScope, round: u3
     match work {
         "put" | "first put" => drop(c.put(a, NewCredential::new("shopify"), &secret("put")).await?),
         "replace" => {
-            for info in c.export(a).await? {
+            for (_, info) in c.export(a).await? {
+                let info = info?;
                 if info.version == 1 {
                     c.replace(a, info.id, 1, &secret("new")).await?;
                 }
             }
         }
         "delete" => {
-            for info in c.export(a).await? {
-                c.delete(a, info.id).await?;
+            for (id, _) in c.export(a).await? {
+                c.delete(a, id).await?;
             }
         }
         "rotate" | "retire" => {

@@ -1,7 +1,9 @@
 //! What whoever writes the database by SQL gets: nothing.
 
-use tenantry::ErrorKind;
-use tenantry::credential::Plaintext;
+use tenantry::audit::{AuditEvent, AuditKind};
+use tenantry::credential::{KeyEpoch, LegacyFormat, Plaintext, Secret};
+use tenantry::crypto::{SealContext, SecretKind};
+use tenantry::{ErrorKind, OrganizationId};
 
 use super::world::*;
 
@@ -48,11 +50,7 @@ async fn c17_no_ciphertext_opens_in_another_place() {
             let sql = format!("{before} UPDATE sealed_credentials SET {set} WHERE id = {ours}");
             w.kept.run(&sql).await;
             for credentials in [&w.credentials, &w.elsewhere()] {
-                let opened = credentials.open(&w.a, one, "look").await;
-                refused(opened, ErrorKind::Corrupt);
-                let listed = credentials.list(&w.a).await.unwrap();
-                let sound = listed.iter().filter(|(_, info)| info.is_ok()).count();
-                assert_eq!(sound, 1, "{kind:?} {sql}");
+                w.does_not_open(credentials, &w.a, one, &format!("{kind:?} {sql}")).await;
             }
             assert_eq!(token(&w.credentials.open(&w.b, theirs, "look").await.unwrap()), "B one");
             w.kept.restore().await;
@@ -74,14 +72,14 @@ async fn c17_a_row_moved_or_copied_to_another_organization_does_not_open() {
              SELECT {a}, {rest} FROM sealed_credentials WHERE organization_id = {b}"
         );
         w.kept.run(&copy).await;
-        refused(w.credentials.open(&w.a, theirs, "look").await, ErrorKind::Corrupt);
+        w.does_not_open(&w.credentials, &w.a, theirs, "copied").await;
         assert_eq!(token(&w.credentials.open(&w.b, theirs, "look").await.unwrap()), "B one");
         let moved = format!(
             "DELETE FROM sealed_credentials WHERE organization_id = {a};
              UPDATE sealed_credentials SET organization_id = {a}"
         );
         w.kept.run(&moved).await;
-        refused(w.credentials.open(&w.a, theirs, "look").await, ErrorKind::Corrupt);
+        w.does_not_open(&w.credentials, &w.a, theirs, "moved").await;
         refused(w.credentials.open(&w.b, theirs, "look").await, ErrorKind::NotFound);
     }
 }
@@ -96,7 +94,7 @@ async fn every_flipped_byte_of_a_stored_credential_is_refused() {
             let mut flipped = value.clone();
             flipped[at] ^= 1 << (at % 8);
             w.kept.write(id, &flipped).await;
-            refused(w.credentials.open(&w.a, id, "look").await, ErrorKind::Corrupt);
+            w.does_not_open(&w.credentials, &w.a, id, &format!("{kind:?} {at}")).await;
         }
         w.kept.write(id, &value).await;
         assert_eq!(token(&w.credentials.open(&w.a, id, "look").await.unwrap()), "A one");
@@ -111,7 +109,7 @@ async fn c20_an_old_ciphertext_put_back_is_a_rollback_in_the_audit() {
         let old = w.kept.sealed(id).await;
         w.credentials.replace(&w.a, id, 1, &secret("new")).await.unwrap();
         w.kept.write(id, &old).await;
-        refused(w.credentials.open(&w.a, id, "look").await, ErrorKind::Corrupt);
+        w.does_not_open(&w.credentials, &w.a, id, "old").await;
         assert!(w.reasons().await.iter().any(|reason| reason.contains("earlier version")));
         // What is not promised: a whole row, version included, is as it was then.
         w.kept.run("UPDATE sealed_credentials SET version = 1").await;
@@ -131,8 +129,8 @@ async fn c21_plaintext_is_read_until_the_date_alone_and_never_once_it_was_sealed
         let plain = format!("UPDATE sealed_credentials SET sealed = {plain}, key_id = NULL");
         let id = w.put(&w.a, "token").await.id;
         w.kept.run(&plain).await;
-        refused(w.credentials.open(&w.a, id, "look").await, ErrorKind::Corrupt);
-        refused(w.elsewhere().open(&w.a, id, "look").await, ErrorKind::Corrupt);
+        w.does_not_open(&w.credentials, &w.a, id, "plain text").await;
+        w.does_not_open(&w.elsewhere(), &w.a, id, "plain text elsewhere").await;
 
         let w = World::with(kind, |b| b.accept_legacy_until(date, format())).await;
         let id = w.put(&w.a, "token").await.id;
@@ -147,7 +145,104 @@ async fn c21_plaintext_is_read_until_the_date_alone_and_never_once_it_was_sealed
         assert_eq!(token(&w.elsewhere().open(&w.a, id, "look").await.unwrap()), "plain token");
         // A sealed row whose mark was taken off is not read as text.
         w.kept.run("UPDATE sealed_credentials SET key_id = NULL").await;
-        refused(w.credentials.open(&w.a, id, "look").await, ErrorKind::Corrupt);
+        w.does_not_open(&w.credentials, &w.a, id, "without its mark").await;
+        // What is no text is no legacy value, and is refused like all the others.
+        let bytes = w.kept.bytes(&[0xFF, 0xFE]);
+        w.kept.run(&format!("UPDATE sealed_credentials SET sealed = {bytes}")).await;
+        w.does_not_open(&w.credentials, &w.a, id, "bytes").await;
+    }
+}
+
+/// A form that takes whatever it gets.
+#[derive(Debug)]
+struct Anything;
+
+impl LegacyFormat for Anything {
+    fn read(&self, _: &OrganizationId, stored: &[u8]) -> tenantry::Result<Secret> {
+        Ok(Secret::new().with("access_token", stored))
+    }
+}
+
+#[tokio::test]
+async fn c21_an_envelope_is_never_read_as_legacy_by_whatever_form() {
+    let date = tenantry::now() + time::Duration::days(1);
+    for &kind in SQL {
+        let w = World::with(kind, |b| b.accept_legacy_until(date, Anything)).await;
+        let id = w.put(&w.a, "token").await.id;
+        let sealed = w.kept.sealed(id).await;
+        w.kept.run("UPDATE sealed_credentials SET key_id = NULL").await;
+        w.does_not_open(&w.credentials, &w.a, id, "without its mark").await;
+        for length in [4, 99, sealed.len() - 1] {
+            w.kept.write(id, &sealed[..length]).await;
+            w.does_not_open(&w.credentials, &w.a, id, &format!("cut to {length}")).await;
+        }
+        // A legacy value is of any bytes, also of those with which an envelope begins.
+        for value in [&sealed[..1], &[sealed[0], 0x7F, 1, 0, 5, 6]] {
+            w.kept.write(id, value).await;
+            let opened = w.credentials.open(&w.a, id, "look").await.unwrap();
+            assert_eq!(opened.secret.get("access_token").unwrap().expose_secret(), value);
+        }
+    }
+}
+
+/// A form that answers with what is no secret.
+#[derive(Debug)]
+struct Nameless;
+
+impl LegacyFormat for Nameless {
+    fn read(&self, _: &OrganizationId, stored: &[u8]) -> tenantry::Result<Secret> {
+        Ok(Secret::new().with("", stored))
+    }
+}
+
+#[tokio::test]
+async fn c24_a_legacy_value_that_is_no_secret_is_refused_by_itself() {
+    let date = tenantry::now() + time::Duration::days(1);
+    for &kind in SQL {
+        let w = World::with(kind, |b| b.accept_legacy_until(date, Nameless)).await;
+        let (id, other) = (w.put(&w.a, "token").await.id, w.put(&w.a, "other").await.id);
+        let (plain, at) = (w.kept.bytes(b"plain token"), w.kept.id(id));
+        let set = format!("SET sealed = {plain}, key_id = NULL WHERE id = {at}");
+        w.kept.run(&format!("UPDATE sealed_credentials {set}")).await;
+        w.does_not_open(&w.credentials, &w.a, id, "nameless").await;
+        assert_eq!(w.credentials.reseal(&w.a).step().await.unwrap().unwrap().broken, 1);
+        assert_eq!(token(&w.credentials.open(&w.a, other, "look").await.unwrap()), "other");
+    }
+}
+
+/// What opens under the organization's own key, in its own place, and is no secret: by a program
+/// with the same keys that writes another form.
+#[tokio::test]
+async fn what_opens_and_is_no_secret_is_refused_in_the_same_words() {
+    for &kind in SQL {
+        let w = World::new(kind).await;
+        let info = w.put(&w.a, "A one").await;
+        let place = (SecretKind::Credential, *info.id.as_uuid());
+        let place = SealContext::new(place.0, place.1, "shopify", "secret", 1).unwrap();
+        let sealed = w.credentials.keys().seal(&w.a, &place, b"no secret").await.unwrap();
+        w.kept.write(info.id, sealed.as_bytes()).await;
+        w.does_not_open(&w.credentials, &w.a, info.id, "no secret").await;
+        assert!(w.reasons().await.iter().any(|reason| reason.contains("unknown form")));
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_open_by_the_keys_themselves_is_named_in_the_audit() {
+    let w = World::new(Kind::Memory).await;
+    let (keys, record) = (w.credentials.keys(), uuid::Uuid::new_v4());
+    let place =
+        SealContext::new(SecretKind::WebhookSecret, record, "kustomer", "secret", 1).unwrap();
+    let sealed = keys.seal(&w.a, &place, b"signing key").await.unwrap();
+    let (bytes, epoch) = (sealed.as_bytes(), sealed.epoch());
+    unreadable(keys.open(&w.a, &place.at_version(2), bytes, epoch).await);
+    unreadable(keys.open(&w.a, &place, b"never sealed", epoch).await);
+    unreadable(keys.open(&w.b, &place, bytes, KeyEpoch::default()).await);
+    for (scope, count) in [(&w.a, 2), (&w.b, 1)] {
+        let refusals = w.events(scope, AuditKind::SecretRefused).await;
+        assert_eq!(refusals.len(), count);
+        let named =
+            |event: &AuditEvent| event.statement == Some(format!("webhook-secret {record}").into());
+        assert!(refusals.iter().all(named), "{refusals:?}");
     }
 }
 
@@ -179,15 +274,8 @@ async fn c24_one_broken_credential_of_a_hundred_gives_the_others_and_one_error()
             w.kept.restore().await;
             let at = w.kept.id(broken);
             w.kept.run(&format!("UPDATE sealed_credentials SET {damage} WHERE id = {at}")).await;
-            let listed = w.credentials.list(&w.a).await.unwrap();
-            assert_eq!(listed.len(), 100, "{damage}");
-            for (id, info) in listed {
-                assert_eq!(info.is_err(), id == broken, "{damage}");
-                if let Err(error) = info {
-                    assert_eq!(error.kind(), ErrorKind::Corrupt, "{damage}");
-                }
-            }
-            refused(w.credentials.open(&w.a, broken, "look").await, ErrorKind::Corrupt);
+            w.does_not_open(&w.credentials, &w.a, broken, damage).await;
+            assert_eq!(w.credentials.list(&w.a).await.unwrap().len(), 100, "{damage}");
         }
         w.credentials.delete(&w.a, broken).await.unwrap();
         assert_eq!(w.credentials.list(&w.a).await.unwrap().len(), 99);

@@ -57,7 +57,9 @@ async fn everything(w: &World) {
     let opened = c.open(&w.a, id, "look").await.unwrap();
     clean(&format!("{opened:?} {opened:#?} {imported:?} {c:?} {:?}", w.store));
     clean(&format!("{:?} {format:?}", secret(PLANTED)));
-    clean(&serde_json::to_string(&c.export(&w.a).await.unwrap()).unwrap());
+    for (_, info) in c.export(&w.a).await.unwrap() {
+        clean(&serde_json::to_string(&info.unwrap()).unwrap());
+    }
     clean(&format!("{:?}", c.list(&w.a).await.unwrap()));
     c.replace(&w.a, id, 1, &secret(&format!("{PLANTED} 2"))).await.unwrap();
     let stored = w.store.get(&w.a, id).await.unwrap();
@@ -90,7 +92,7 @@ async fn everything(w: &World) {
 
 /// The end of it, in errors of what does not open and of what is no more.
 async fn ending(w: &World) {
-    let (c, id) = (&w.credentials, w.credentials.export(&w.a).await.unwrap()[0].id);
+    let (c, id) = (&w.credentials, w.credentials.export(&w.a).await.unwrap()[0].0);
     if SQL.contains(&w.kind) {
         w.kept.run("UPDATE sealed_credentials SET version = 9").await;
         clean(&confess(&c.open(&w.a, id, "look").await.map(drop).unwrap_err()));
@@ -183,7 +185,7 @@ async fn c39_neither_the_log_nor_the_files_of_postgresql_have_a_planted_secret()
     let dir = tempfile::tempdir().unwrap();
     let w = World::within(Kind::Postgres, kept, dir, |builder| builder).await;
     everything(&w).await;
-    let sealed = w.kept.sealed(w.credentials.export(&w.a).await.unwrap()[0].id).await;
+    let sealed = w.kept.sealed(w.credentials.export(&w.a).await.unwrap()[0].0).await;
     ending(&w).await;
     LOGGED.control("stop");
     clean_files(LOGGED.directory());

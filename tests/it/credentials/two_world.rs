@@ -121,6 +121,19 @@ impl Desk {
         Sees::Info { number: self.number(info.id), provider: provider.clone(), version: *version }
     }
 
+    #[allow(clippy::ptr_arg, reason = "what is seen is what was answered")]
+    fn many(&self, listed: &Vec<(CredentialId, Result<CredentialInfo>)>) -> Sees {
+        assert!(listed.is_sorted_by_key(|(id, _)| *id));
+        let each = |(id, info): &(CredentialId, Result<CredentialInfo>)| {
+            let seen = match info {
+                Ok(info) => self.info(info),
+                Err(error) => Sees::Refused(error.kind()),
+            };
+            (self.number(*id), seen)
+        };
+        Sees::Many(listed.iter().map(each).collect())
+    }
+
     fn own(&self, which: u8) -> (usize, CredentialId) {
         let number = usize::from(which).checked_rem(self.ids.len());
         number.map_or((usize::MAX, NOBODYS), |number| (number, self.ids[number]))
@@ -161,24 +174,11 @@ impl Desk {
             Act::DeleteForeign { which } => self.done(c.delete(&scope, foreign(which)).await),
             Act::List => {
                 let listed = c.list(&scope).await;
-                self.sees(listed, |desk, listed| {
-                    assert!(listed.is_sorted_by_key(|(id, _)| *id));
-                    let each = |(id, info): &(CredentialId, Result<CredentialInfo>)| {
-                        let seen = match info {
-                            Ok(info) => desk.info(info),
-                            Err(error) => Sees::Refused(error.kind()),
-                        };
-                        (desk.number(*id), seen)
-                    };
-                    Sees::Many(listed.iter().map(each).collect())
-                })
+                self.sees(listed, Self::many)
             }
             Act::Export => {
                 let exported = c.export(&scope).await;
-                self.sees(exported, |desk, exported| {
-                    let each = |info: &CredentialInfo| (desk.number(info.id), desk.info(info));
-                    Sees::Many(exported.iter().map(each).collect())
-                })
+                self.sees(exported, Self::many)
             }
             Act::Rotate => self.done(c.rotate(&scope).await.map(drop)),
             Act::Reseal { chunk } => self.resealed(&c, chunk).await,

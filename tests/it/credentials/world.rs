@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tempfile::TempDir;
-use tenantry::audit::{AuditEvent, AuditSink, MemorySink, TracingSink};
+use tenantry::audit::{AuditEvent, AuditKind, AuditSink, MemorySink, TracingSink};
 use tenantry::credential::{
-    CredentialInfo, CredentialStore, Credentials, CredentialsBuilder, MemoryCredentialStore,
-    NewCredential, OpenCredential, Secret, SqlCredentialStore,
+    CredentialId, CredentialInfo, CredentialStore, Credentials, CredentialsBuilder,
+    MemoryCredentialStore, NewCredential, OpenCredential, Secret, SqlCredentialStore,
 };
 use tenantry::crypto::{LocalKeyring, SecretBytes};
 use tenantry::scope::{MemoryDirectory, Role, ScopeIssuer};
@@ -207,6 +207,68 @@ impl World {
         self.credentials.put(scope, credential, &secret(token)).await.unwrap()
     }
 
+    /// The events of a kind that an organization has.
+    pub(crate) async fn events(&self, scope: &TenantScope, kind: AuditKind) -> Vec<AuditEvent> {
+        self.issuer.flush_audit().await.unwrap();
+        let mut events = self.sink.events_across(&authority()).await.unwrap();
+        let whose = Some(scope.organization());
+        events.retain(|event| event.kind == kind && event.organization.as_ref() == whose);
+        events
+    }
+
+    /// Opens and lists what does not open: in the same words each time, and with one event each,
+    /// which names the credential and the reason.
+    pub(crate) async fn does_not_open(
+        &self,
+        credentials: &Credentials,
+        scope: &TenantScope,
+        id: CredentialId,
+        what: &str,
+    ) {
+        let before = self.events(scope, AuditKind::SecretRefused).await.len();
+        unreadable(credentials.open(scope, id, "look").await);
+        for (of, info) in credentials.list(scope).await.unwrap() {
+            assert_eq!(info.is_err(), of == id, "{what}");
+            if info.is_err() {
+                unreadable(info);
+            }
+        }
+        let refusals = self.events(scope, AuditKind::SecretRefused).await;
+        assert_eq!(refusals.len(), before + 2, "{what}");
+        for event in &refusals[before..] {
+            assert_eq!(event.statement.as_deref(), Some(&*format!("credential {id}")), "{what}");
+            assert!(event.detail.as_deref().is_some_and(|why| why != UNREADABLE), "{what}");
+        }
+    }
+
+    /// Does what meets an incident, for a new scope of A's: it is recorded once, with the credential
+    /// where one is meant, and ends every scope of A's and none of B's. A is resumed afterwards.
+    pub(crate) async fn halts(
+        &self,
+        id: impl Into<Option<CredentialId>>,
+        act: impl AsyncFnOnce(&TenantScope) -> Result<()>,
+    ) {
+        let a = self.again().await;
+        let before = self.events(&a, AuditKind::Incident).await.len();
+        let halted = self.events(&a, AuditKind::OrganizationSuspended).await.len();
+        refused(act(&a).await, ErrorKind::Incident);
+        let incidents = self.events(&a, AuditKind::Incident).await;
+        assert_eq!(incidents.len(), before + 1);
+        let named = id.into().map(|id| format!("credential {id}"));
+        assert_eq!(incidents[before].statement.as_deref(), named.as_deref());
+        let suspensions = self.events(&a, AuditKind::OrganizationSuspended).await.len();
+        assert_eq!(suspensions, halted + 1);
+        refused(self.credentials.list(&a).await, ErrorKind::Denied);
+        refused(self.issuer.enter(&ann(), organization(0xA)).await, ErrorKind::Denied);
+        self.credentials.list(&self.b).await.unwrap();
+        self.issuer.resume(organization(0xA));
+    }
+
+    /// A new scope of A's.
+    pub(crate) async fn again(&self) -> TenantScope {
+        self.issuer.enter(&ann(), organization(0xA)).await.unwrap()
+    }
+
     pub(crate) async fn reasons(&self) -> Vec<String> {
         self.issuer.flush_audit().await.unwrap();
         let events = self.sink.events_across(&authority()).await.unwrap();
@@ -227,3 +289,13 @@ pub(crate) fn token(opened: &OpenCredential) -> String {
 pub(crate) fn refused<T: std::fmt::Debug>(outcome: Result<T>, kind: ErrorKind) {
     assert_eq!(outcome.unwrap_err().kind(), kind);
 }
+
+/// The one answer for a credential that does not open, whatever is wrong with it.
+#[track_caller]
+pub(crate) fn unreadable<T: std::fmt::Debug>(outcome: Result<T>) {
+    let error = outcome.unwrap_err();
+    assert_eq!((error.kind(), &*error.to_string()), (ErrorKind::Corrupt, UNREADABLE));
+    assert!(std::error::Error::source(&error).is_none(), "{error:?}");
+}
+
+const UNREADABLE: &str = "the sealed value does not open";
