@@ -212,6 +212,12 @@ impl<T: Occurrence, C: ColumnKind> Operand<T, C::Value> for Column<T, C> {
 
 impl<T: Occurrence, C: ColumnKind> Assignment<T, C::Value> for Column<T, C> {
     fn assigned(self, _: ColumnRef) -> Term {
+        // INVARIANT: a value under an earlier key comes into no column while values are counted.
+        if C::Value::SEALED {
+            return Term::Value(Value::Refused(
+                "a sealed value or blind index is not copied: seal or index anew",
+            ));
+        }
         Term::Column(reference(self))
     }
 }

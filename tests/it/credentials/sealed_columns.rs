@@ -203,6 +203,12 @@ async fn c26_a_sealed_value_is_written_only_where_its_key_is_held() {
         assert_eq!(Endpoint::select(a).count(db).await.unwrap(), 1);
         assert_eq!(app.read(a, ID).await.unwrap(), "kept");
 
+        // Copied from a column, whatever key it is under.
+        let mut tx = app.store.begin(a).await.unwrap();
+        let copy = Endpoint::update(a).set(endpoints::secret, endpoints::secret).key(ID);
+        refused(copy.execute(&mut tx).await, ErrorKind::Invalid);
+        drop(tx);
+
         // Compared it may be: with what was read, to replace nothing else.
         let read = Endpoint::find(a, ID).fetch_one(db).await.unwrap().secret;
         let mut tx = app.store.begin(a).await.unwrap();
