@@ -133,8 +133,8 @@ impl Schema {
     /// # Errors
     /// `Misuse` with every problem: a table declared twice or under both kinds, a reference to a
     /// table that is not registered or whose key has other types, a reference from a global table
-    /// to a tenant-owned one, a global table with a column named like a tenant column, cascades
-    /// from a global table, `unique`, `index` or `lookup` over no columns, role names that are no names.
+    /// to a tenant-owned one, a global table with a column named like a tenant column or one of
+    /// sealed values, cascades from a global table, `unique`, `index` or `lookup` over no columns, role names that are no names.
     pub fn validate(&self) -> Result<()> {
         let mut problems = self.problems.clone();
         problems.extend(self.roles.problem());
@@ -170,6 +170,12 @@ impl Schema {
                 }) {
                     problems.push(format!(
                         "global table `{name}` has a column `{}`, which is a tenant column: declare the table with tenant_table!",
+                        column.name()
+                    ));
+                }
+                if column.is_sealed() {
+                    problems.push(format!(
+                        "global table `{name}` has the column `{}` of sealed values, which are an organization's: the platform's own are kept in a column of bytes",
                         column.name()
                     ));
                 }

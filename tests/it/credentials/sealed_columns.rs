@@ -345,6 +345,26 @@ async fn c26_sealed_values_in_a_column_that_is_not_declared_sealed_are_found() {
     }
 }
 
+mod shared {
+    use super::*;
+
+    tenantry::global_table! {
+        #[derive(Debug)]
+        pub(crate) struct Endpoint in endpoints {
+            key id: Uuid,
+            secret: Option<SealedValue>,
+        }
+    }
+}
+
+#[test]
+fn sealed_values_of_organizations_are_in_tables_of_organizations() {
+    let error = Schema::new().global::<shared::Endpoint>().validate().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Misuse);
+    assert!(error.to_string().contains("column `secret` of sealed values"), "{error}");
+    Schema::new().tenant::<Endpoint>().validate().unwrap();
+}
+
 #[tokio::test]
 async fn an_organization_without_keys_begins_nothing() {
     for &kind in SQL {
