@@ -49,4 +49,4 @@ pub use store::CredentialStore;
 #[cfg(all(unix, feature = "files"))]
 pub use temporary::{TemporaryCredentialFile, TemporaryCredentials};
 pub use value::SealedValue;
-pub(crate) use value::SealingKey;
+pub(crate) use value::{Bound, SealingKey};

@@ -85,15 +85,18 @@ impl Credentials {
     /// # Examples
     ///
     /// ```
-    /// # use tenantry::credential::Credentials;
+    /// # use tenantry::credential::{Credentials, KeyState};
     /// # async fn run(credentials: Credentials, scope: tenantry::TenantScope) -> tenantry::Result<()> {
-    /// let old = credentials.rotation_status(&scope).await?.keys[0].0;
+    /// let keys = credentials.rotation_status(&scope).await?.keys;
+    /// let old = keys.into_iter().find(|(_, state)| *state == KeyState::Active);
     /// credentials.rotate(&scope).await?;
     /// let mut reseal = credentials.reseal(&scope).chunk(500);
     /// while let Some(progress) = reseal.step().await? {
     ///     println!("{} done", progress.resealed);
     /// }
-    /// credentials.retire(&scope, old).await?;
+    /// if let Some((old, _)) = old {
+    ///     credentials.retire(&scope, old).await?;
+    /// }
     /// # Ok(())
     /// # }
     /// ```

@@ -55,7 +55,8 @@ pub trait ShredLedger: std::fmt::Debug + Send + Sync + 'static {
 #[derive(Debug, Clone, Default)]
 pub struct MemoryLedger(Arc<Mutex<BTreeMap<OrganizationId, OffsetDateTime>>>);
 
-/// A ledger in a file: one line of JSON for each organization, synced before it counts.
+/// A ledger in a file: lines of JSON, the first of which says what it is, and one for each organization,
+/// synced before it counts.
 ///
 /// Processes on one machine can share the file. Put it where a restore of the database does not
 /// reach it, and make sure that it is backed up by itself: an entry that is lost lets a restore
@@ -239,10 +240,13 @@ impl FileLedger {
         options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        options.open(&path).and_then(|file| file.sync_all()).map_err(unmade)?;
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let directory = File::open(directory.unwrap_or(Path::new("."))).map_err(unmade)?;
-        directory.sync_all().map_err(unmade)?;
+        let mut file = options.open(&path).map_err(unmade)?;
+        let written = file.write_all(HEADER.as_bytes()).and_then(|()| file.sync_all());
+        written.and_then(|()| sync_directory(&path)).map_err(|error| {
+            // One without its first line is none, and can be made again.
+            let _ = std::fs::remove_file(&path);
+            unmade(error)
+        })?;
         Ok(Self { path })
     }
 
@@ -273,7 +277,7 @@ impl FileLedger {
             }
         }
         // What another process has written and not synced yet counts from here on.
-        file.sync_all().map_err(absent)?;
+        file.sync_all().and_then(|()| sync_directory(&path)).map_err(absent)?;
         lines(&path)?;
         Ok(Self { path })
     }
@@ -306,14 +310,24 @@ impl ShredLedger for FileLedger {
     }
 }
 
-/// The complete lines. What stands behind the last line break was never acknowledged.
+/// The complete lines after the first, which says that it is a ledger: no other file is taken for an
+/// empty one. What stands behind the last line break was never acknowledged.
 fn lines(path: &Path) -> Result<Vec<Line>> {
-    let text = std::fs::read_to_string(path).map_err(away)?;
-    let complete = text.rfind('\n').and_then(|end| text.get(..end)).unwrap_or("");
-    let line = |line| {
-        serde_json::from_str(line).map_err(|_| Error::corrupt("a line of the ledger is misshapen"))
-    };
-    complete.lines().map(line).collect()
+    let misshapen = || Error::corrupt("the file is no ledger, or a line of it is misshapen");
+    let text = std::fs::read(path).map_err(away)?;
+    let text = String::from_utf8(text).map_err(|_| misshapen())?;
+    let lines = text.strip_prefix(HEADER).ok_or_else(misshapen)?;
+    let complete = lines.rfind('\n').and_then(|end| lines.get(..end)).unwrap_or("");
+    complete.lines().map(|line| serde_json::from_str(line).map_err(|_| misshapen())).collect()
+}
+
+/// So that the name of the file is on the disk, where the system has such a thing.
+fn sync_directory(path: &Path) -> std::io::Result<()> {
+    if cfg!(unix) {
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        File::open(directory.unwrap_or(Path::new(".")))?.sync_all()?;
+    }
+    Ok(())
 }
 
 fn append(path: &Path, line: &Line) -> Result<()> {
@@ -338,3 +352,5 @@ fn append(path: &Path, line: &Line) -> Result<()> {
 fn away(error: std::io::Error) -> Error {
     Error::unavailable("the ledger does not answer").with_source(error)
 }
+
+const HEADER: &str = "{\"tenantry_shred_ledger\":1}\n";

@@ -31,7 +31,13 @@ use crate::table::{Codec, ColumnDefinition, ColumnType, ColumnValue, NotNull, Ro
 ///     pub struct Endpoint in endpoints {
 ///         key id: Uuid,
 ///         secret: SealedValue,
+///         version: i64, // how often the secret was replaced
 ///     }
+/// }
+///
+/// fn place(id: Uuid, version: i64) -> tenantry::Result<SealContext<'static>> {
+///     let version = version.cast_unsigned();
+///     SealContext::new(SecretKind::WebhookSecret, id, "kustomer", "secret", version)
 /// }
 ///
 /// async fn add(
@@ -40,18 +46,18 @@ use crate::table::{Codec, ColumnDefinition, ColumnType, ColumnValue, NotNull, Ro
 ///     credentials: &Credentials,
 ///     secret: &[u8],
 /// ) -> tenantry::Result<Uuid> {
-///     let id = Uuid::new_v4();
-///     let place = SealContext::new(SecretKind::WebhookSecret, id, "kustomer", "secret", 1)?;
-///     let epoch = store.epoch(scope).await?;
-///     let sealed = credentials.keys().seal_since(scope, &place, secret, epoch).await?;
+///     let (id, version) = (Uuid::new_v4(), 1);
+///     let (keys, epoch) = (credentials.keys(), store.epoch(scope).await?);
+///     let sealed = keys.seal_since(scope, &place(id, version)?, secret, epoch).await?;
 ///
 ///     let mut tx = store.begin(scope).await?;
-///     Endpoint::insert(scope, Endpoint { id, secret: sealed.into() }).execute(&mut tx).await?;
+///     let row = Endpoint { id, secret: sealed.into(), version };
+///     Endpoint::insert(scope, row).execute(&mut tx).await?;
 ///     tx.commit().await?;
 ///     Ok(id)
 /// }
 ///
-/// async fn secret(
+/// async fn length(
 ///     scope: &TenantScope,
 ///     db: &Database,
 ///     store: &SqlCredentialStore,
@@ -59,16 +65,19 @@ use crate::table::{Codec, ColumnDefinition, ColumnType, ColumnValue, NotNull, Ro
 ///     id: Uuid,
 /// ) -> tenantry::Result<usize> {
 ///     let epoch = store.epoch(scope).await?; // before the row: no key is older than it says
-///     let endpoint = Endpoint::find(scope, id).fetch_one(db).await?;
-///     let place = SealContext::new(SecretKind::WebhookSecret, id, "kustomer", "secret", 1)?;
-///     let secret = endpoint.secret.as_bytes();
-///     let secret = credentials.keys().open(scope, &place, secret, epoch).await?;
+///     let row = Endpoint::find(scope, id).fetch_one(db).await?;
+///     let place = place(row.id, row.version)?;
+///     let secret = credentials.keys().open(scope, &place, row.secret.as_bytes(), epoch).await?;
 ///     Ok(secret.expose_secret().len())
 /// }
 /// # }
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct SealedValue(Vec<u8>);
+
+/// Where a range of stored values begins or ends.
+#[derive(Debug, Clone)]
+pub(crate) struct Bound(Vec<u8>);
 
 /// A data key of an organization, by its two names.
 #[derive(Debug, Clone, Copy)]
@@ -102,19 +111,16 @@ impl SealingKey {
         Self { id, version }
     }
 
-    /// Whether a sealed value or a blind index was made under the key.
-    pub(crate) fn made(self, stored: &[u8]) -> bool {
-        match Envelope::parse(stored, usize::MAX) {
-            Ok(envelope) => envelope.key() == self.id,
-            Err(_) => {
-                BlindIndex::from_bytes(stored).is_some_and(|index| index.version() == self.version)
-            }
-        }
+    /// Whether a sealed value or a blind index was made under the key: by the name of its key, or, of
+    /// an index that was stored, by its version.
+    pub(crate) fn made(self, stored: &[u8], key: Option<KeyId>) -> bool {
+        let version = || BlindIndex::from_bytes(stored).map(|index| index.version());
+        key.map_or_else(|| version() == Some(self.version), |key| key == self.id)
     }
 
     /// Between which bytes lie the sealed values and blind indexes that were made under the key: from
     /// the first on, and below the second.
-    pub(crate) fn ranges(self) -> impl Iterator<Item = [SealedValue; 2]> {
+    pub(crate) fn ranges(self) -> impl Iterator<Item = [Bound; 2]> {
         let prefixes = Envelope::prefixes(self.id).into_iter();
         prefixes.chain([BlindIndex::prefix(self.version)]).map(|from| {
             let mut to = from.clone();
@@ -125,7 +131,7 @@ impl SealingKey {
                     break;
                 }
             }
-            [from, to].map(SealedValue)
+            [from, to].map(Bound)
         })
     }
 }
@@ -147,16 +153,34 @@ impl NotNull for SealedValue {}
 
 impl Codec for SealedValue {
     fn encode(&self, _: &ColumnDefinition) -> Value {
-        Value::Sealed(self.0.clone())
+        match Envelope::parse(&self.0, usize::MAX) {
+            Ok(envelope) => Value::Sealed(self.0.clone(), Some(envelope.key())),
+            Err(_) => Value::Refused("the bytes are no sealed value"),
+        }
     }
 
     /// Whatever lies there: what is no sealed value does not open.
     fn decode(row: &mut RowReader<'_>, _: &ColumnDefinition) -> Result<Self> {
         row.read_bytes().map(Self)
     }
+}
 
-    fn compared(&self, _: &ColumnDefinition) -> Value {
+impl ColumnValue for Bound {
+    const TYPE: ColumnType = ColumnType::Bytes;
+    const NULLABLE: bool = false;
+    const SEALED: bool = true;
+    type Base = Self;
+}
+
+impl NotNull for Bound {}
+
+impl Codec for Bound {
+    fn encode(&self, _: &ColumnDefinition) -> Value {
         Value::Bytes(self.0.clone())
+    }
+
+    fn decode(row: &mut RowReader<'_>, _: &ColumnDefinition) -> Result<Self> {
+        row.read_bytes().map(Self)
     }
 }
 
@@ -172,16 +196,12 @@ impl NotNull for BlindIndex {}
 
 impl Codec for BlindIndex {
     fn encode(&self, _: &ColumnDefinition) -> Value {
-        Value::Sealed(self.as_bytes().to_vec())
+        Value::Sealed(self.as_bytes().to_vec(), self.key())
     }
 
     fn decode(row: &mut RowReader<'_>, _: &ColumnDefinition) -> Result<Self> {
         let bytes = row.read_bytes()?;
         Self::from_bytes(&bytes).ok_or_else(|| row.corrupt("bytes that are no blind index"))
-    }
-
-    fn compared(&self, _: &ColumnDefinition) -> Value {
-        Value::Bytes(self.as_bytes().to_vec())
     }
 }
 

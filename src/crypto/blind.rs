@@ -1,12 +1,13 @@
 //! The blind index: equality of sealed values, without opening them.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::key::PurposeKey;
+use super::key::{KeyId, PurposeKey};
 use super::tlv::{Tag, Tlv};
 use crate::error::{Error, Result};
 
@@ -22,8 +23,12 @@ use crate::error::{Error, Result};
 /// Equality leaks: whoever reads the column sees which rows have the same value, and how often each
 /// value occurs; a value that is one of few can be guessed from that alone. Index what has to be
 /// looked up, and nothing else. Indexes of other owners, columns and key versions do not compare.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct BlindIndex([u8; BlindIndex::BYTES]);
+#[derive(Clone, Copy)]
+pub struct BlindIndex {
+    stored: [u8; BlindIndex::BYTES],
+    /// The data key under which it was made here: `None` for one that was stored.
+    key: Option<KeyId>,
+}
 
 impl BlindIndex {
     /// The length of the stored form.
@@ -32,18 +37,24 @@ impl BlindIndex {
     /// The index as it is stored.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; Self::BYTES] {
-        &self.0
+        &self.stored
     }
 
     /// The index that was stored.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        bytes.try_into().ok().filter(|[format, ..]: &[u8; Self::BYTES]| *format == FORMAT).map(Self)
+        let stored: [u8; Self::BYTES] = bytes.try_into().ok()?;
+        (stored.first() == Some(&FORMAT)).then_some(Self { stored, key: None })
     }
 
     /// The version of the data key under which it was made.
     pub(crate) fn version(&self) -> u32 {
-        let [_, a, b, c, d, ..] = self.0;
+        let [_, a, b, c, d, ..] = self.stored;
         u32::from_be_bytes([a, b, c, d])
+    }
+
+    /// The data key under which it was made, if that was here.
+    pub(crate) fn key(&self) -> Option<KeyId> {
+        self.key
     }
 
     /// With what the indexes begin that were made under a version of the data key.
@@ -53,7 +64,7 @@ impl BlindIndex {
 
     pub(crate) fn compute(
         key: &PurposeKey,
-        key_version: u32,
+        (id, key_version): (KeyId, u32),
         column: &str,
         value: &[u8],
     ) -> Result<Self> {
@@ -66,7 +77,22 @@ impl BlindIndex {
         let mut index = Vec::with_capacity(Self::BYTES);
         index.extend(Self::prefix(key_version));
         index.extend(digest.iter().take(DIGEST));
-        index.try_into().map(Self).map_err(|_| impossible())
+        let stored = index.try_into().map_err(|_| impossible())?;
+        Ok(Self { stored, key: Some(id) })
+    }
+}
+
+impl PartialEq for BlindIndex {
+    fn eq(&self, other: &Self) -> bool {
+        self.stored == other.stored
+    }
+}
+
+impl Eq for BlindIndex {}
+
+impl Hash for BlindIndex {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.stored.hash(state);
     }
 }
 
@@ -86,7 +112,8 @@ mod tests {
 
     fn index(key: u8, version: u32, column: &str, value: &[u8]) -> BlindIndex {
         let keys = PurposeKeys::derive(&DataKey::from_slice(&[key; 32]).unwrap()).unwrap();
-        BlindIndex::compute(keys.index(), version, column, value).unwrap()
+        BlindIndex::compute(keys.index(), (KeyId::random().unwrap(), version), column, value)
+            .unwrap()
     }
 
     #[test]
@@ -118,8 +145,13 @@ mod tests {
                 PurposeKeys::derive(&DataKey::from_slice(&bytes("data_key")).unwrap()).unwrap();
             let version = vector["key_version"].as_u64().unwrap().try_into().unwrap();
             let column = vector["column"].as_str().unwrap();
-            let index =
-                BlindIndex::compute(keys.index(), version, column, &bytes("value")).unwrap();
+            let index = BlindIndex::compute(
+                keys.index(),
+                (KeyId::random().unwrap(), version),
+                column,
+                &bytes("value"),
+            )
+            .unwrap();
             assert_eq!(index.as_bytes().to_vec(), bytes("index"));
         }
     }

@@ -206,6 +206,21 @@ fn quoted(message: &str) -> Option<String> {
 }
 
 impl Fault {
+    /// Whether a value of a row is at fault: the store undoes the statement then, and no more.
+    pub(crate) const fn is_of_a_row(&self) -> bool {
+        matches!(
+            self,
+            Self::Check { .. }
+                | Self::Foreign(_)
+                | Self::Mistyped(_)
+                | Self::NotNull { .. }
+                | Self::Overflow(_)
+                | Self::Reference { .. }
+                | Self::TooLarge(_)
+                | Self::Unique { .. }
+        )
+    }
+
     /// Whether the connection is of no use any more.
     #[cfg(feature = "postgres")]
     pub(crate) const fn lost_connection(&self) -> bool {

@@ -191,7 +191,7 @@ pub(super) fn add(arguments: &mut SqliteArguments, given: Given<'_>) -> Result<(
         Given::Value(value) => match value {
             Value::Null => arguments.add(None::<i64>),
             Value::Bool(value) => arguments.add(i64::from(value)),
-            Value::Bytes(value) | Value::Sealed(value) => arguments.add(value),
+            Value::Bytes(value) | Value::Sealed(value, _) => arguments.add(value),
             Value::Date(value) | Value::I32(value) => arguments.add(i64::from(value)),
             Value::Decimal(value, _) | Value::I64(value) | Value::Timestamp(value) => {
                 arguments.add(value)
@@ -308,15 +308,14 @@ impl SqliteStore {
         Ok(WriterGuard { guard, open: false, writer: Arc::clone(&self.writer) })
     }
 
-    /// Empties the write-ahead log, which holds what pages were before. While somebody reads what it
-    /// holds, it cannot be emptied: whether it could is the answer.
+    /// Empties the write-ahead log, which holds what pages were before: `false` where somebody reads
+    /// what it holds, or writes. Nobody is waited for, and nobody waits.
     pub(crate) async fn empty_log(&self) -> Result<bool> {
         if !self.log_ahead {
             return Ok(true);
         }
-        // Nobody waits for readers: a neighbour's write would wait as well.
+        let Ok(_writer) = Arc::clone(&self.writer).try_lock_owned() else { return Ok(false) };
         let options = SqliteConnectOptions::clone(&self.options).busy_timeout(Duration::ZERO);
-        let _guard = self.write().await?;
         let failed = |error| fault::reduce(&error).into_error(None);
         let mut connection = SqliteConnection::connect_with(&options).await.map_err(failed)?;
         let checkpoint = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut connection);

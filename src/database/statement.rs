@@ -85,8 +85,8 @@ impl Binder {
             (Bind::Value(Value::Refused(reason)), _) => return Err(Error::invalid(reason)),
             // INVARIANT: no value is written under a key that may be retired meanwhile, having been
             // counted without it.
-            (Bind::Value(Value::Sealed(value)), _)
-                if !self.sealing.is_some_and(|key| key.made(&value)) =>
+            (Bind::Value(Value::Sealed(value, key)), _)
+                if !self.sealing.is_some_and(|sealing| sealing.made(&value, key)) =>
             {
                 return Err(self.unheld());
             }

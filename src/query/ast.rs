@@ -40,9 +40,16 @@ pub enum Term {
     Value(Value),
     Column(ColumnRef),
     /// A run argument of a prepared shape.
-    Slot(u16),
+    Slot(u16, Use),
     /// A column plus or minus a value; in `set` alone.
     Arithmetic(ColumnRef, Sign, Value),
+}
+
+/// What is done with a run argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    Compared,
+    Written,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! How many values of a sealed column there are: for whoever retires a key.
 
 use super::{Aggregated, Filter, Select, count};
-use crate::credential::{SealedValue, SealingKey};
+use crate::credential::{Bound, SealingKey};
 use crate::scope::TenantScope;
 use crate::table::{Column, TenantTable};
 
@@ -14,7 +14,7 @@ pub(crate) fn census<T: TenantTable>(
     column: u16,
     key: Option<SealingKey>,
 ) -> Aggregated<'_, i64> {
-    let column = Column::<T, SealedValue>::new(column);
+    let column = Column::<T, Bound>::new(column);
     let filter = match key {
         None => column.is_not_null(),
         Some(key) => key

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use super::ast::{ColumnRef, Op, Predicate, Sign, Term};
+use super::ast::{ColumnRef, Op, Predicate, Sign, Term, Use};
 use super::select::{ExistsSource, SubquerySource};
 use crate::table::{
     Codec, Column, ColumnKind, ColumnValue, Edge, NotNull, Occurrence, Table, Value, encode_text,
@@ -159,11 +159,11 @@ pub trait Argument<V> {
 }
 
 macro_rules! operands {
-    ($([$($generics:tt)*] $value:ty, $operand:ty, $encode:expr, $compare:expr;)*) => {$(
+    ($([$($generics:tt)*] $value:ty, $operand:ty, $encode:expr;)*) => {$(
         #[diagnostic::do_not_recommend]
         impl<$($generics)*, T> Operand<T, $value> for $operand {
             fn term(self, column: ColumnRef) -> Term {
-                Term::Value(column.encode(|column| $compare(self, column)))
+                Term::Value(column.encode(|column| $encode(self, column)).compared())
             }
         }
         #[diagnostic::do_not_recommend]
@@ -184,20 +184,20 @@ macro_rules! operands {
 type Definition = crate::table::ColumnDefinition;
 
 operands! {
-    [V: ColumnValue] V, V, encoded, compared;
-    [V: NotNull] Option<V>, V, encoded, compared;
-    ['a] String, &'a str, text, text;
-    ['a] Option<String>, &'a str, text, text;
-    ['a] String, &'a String, text, text;
-    ['a] Option<String>, &'a String, text, text;
+    [V: ColumnValue] V, V, encoded;
+    [V: NotNull] Option<V>, V, encoded;
+    ['a] String, &'a str, text;
+    ['a] Option<String>, &'a str, text;
+    ['a] String, &'a String, text;
+    ['a] Option<String>, &'a String, text;
 }
 
 fn encoded<V: ColumnValue>(value: V, column: &Definition) -> Value {
+    // A column constant made by hand can claim another type.
+    if V::SEALED != column.is_sealed() {
+        return Value::Refused("sealed values and blind indexes have columns of their own types");
+    }
     value.encode(column)
-}
-
-fn compared<V: ColumnValue>(value: V, column: &Definition) -> Value {
-    value.compared(column)
 }
 
 fn text(value: &str, _: &Definition) -> Value {
@@ -211,9 +211,10 @@ impl<T: Occurrence, C: ColumnKind> Operand<T, C::Value> for Column<T, C> {
 }
 
 impl<T: Occurrence, C: ColumnKind> Assignment<T, C::Value> for Column<T, C> {
-    fn assigned(self, _: ColumnRef) -> Term {
+    fn assigned(self, target: ColumnRef) -> Term {
         // INVARIANT: a value under an earlier key comes into no column while values are counted.
-        if C::Value::SEALED {
+        let sealed = |column: ColumnRef| column.definition().is_some_and(Definition::is_sealed);
+        if sealed(target) || sealed(reference(self)) {
             return Term::Value(Value::Refused(
                 "a sealed value or blind index is not copied: seal or index anew",
             ));
@@ -250,13 +251,13 @@ impl<V> Slot<V> {
 
 impl<T, V: ColumnValue> Operand<T, V> for Slot<V> {
     fn term(self, _: ColumnRef) -> Term {
-        Term::Slot(self.index)
+        Term::Slot(self.index, Use::Compared)
     }
 }
 
 impl<T, V: ColumnValue> Assignment<T, V> for Slot<V> {
     fn assigned(self, _: ColumnRef) -> Term {
-        Term::Slot(self.index)
+        Term::Slot(self.index, Use::Written)
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, OnceLock};
 
-use super::ast::{ColumnRef, Predicate, SelectAst};
+use super::ast::{ColumnRef, Predicate, SelectAst, Use};
 use super::predicate::{Argument, Slot};
 use super::render::{Bind, Binds, Output, Reach, Rendered, Renderer, Sink, Sql};
 use super::select::{Draft, DraftProjection};
@@ -140,9 +140,13 @@ impl Shapes {
         binds.reserve(shape.binds.len());
         for bind in &shape.binds {
             binds.push(match bind {
-                Bind::Slot(slot, table, column) => {
+                Bind::Slot(slot, used, table, column) => {
                     let Some(definition) = table.column(*column) else { return Err(unbound()) };
                     let value = arguments.value(*slot, definition);
+                    let value = match used {
+                        Use::Compared => value.compared(),
+                        Use::Written => value,
+                    };
                     Bind::Value(value.accepted(table.name(), definition)?)
                 }
                 other => other.clone(),

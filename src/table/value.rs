@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::definition::{ColumnDefinition, ColumnType};
 use super::row::RowReader;
+use crate::crypto::KeyId;
 use crate::error::{Error, Result};
 
 /// A Rust type that a column can hold on every store without loss.
@@ -79,8 +80,9 @@ pub enum Value {
     I32(i32),
     I64(i64),
     Json(Arc<str>),
-    /// A sealed value on its way into a row, where its key must seal still.
-    Sealed(Vec<u8>),
+    /// A sealed value or blind index on its way into a row, where its key must seal still: the key, if
+    /// it is known by its name.
+    Sealed(Vec<u8>, Option<KeyId>),
     Text(Arc<str>),
     Timestamp(i64),
     Uuid(Uuid),
@@ -117,7 +119,7 @@ impl Value {
             (self, kind),
             (Self::Null, _)
                 | (Self::Bool(_), ColumnType::Bool)
-                | (Self::Bytes(_) | Self::Sealed(_), ColumnType::Bytes)
+                | (Self::Bytes(_) | Self::Sealed(..), ColumnType::Bytes)
                 | (Self::Date(_), ColumnType::Date)
                 | (Self::Decimal(..), ColumnType::Decimal)
                 | (Self::F64(_), ColumnType::F64)
@@ -133,11 +135,19 @@ impl Value {
 }
 
 impl Value {
+    /// The value where a column is compared with it, and not written.
+    pub(crate) fn compared(self) -> Self {
+        match self {
+            Self::Sealed(bytes, _) => Self::Bytes(bytes),
+            value => value,
+        }
+    }
+
     /// The order of two key values of one column, as the store orders them.
     pub(crate) fn key_order(&self, other: &Self) -> std::cmp::Ordering {
         match (self, other) {
             (Self::Bool(a), Self::Bool(b)) => a.cmp(b),
-            (Self::Bytes(a) | Self::Sealed(a), Self::Bytes(b) | Self::Sealed(b)) => a.cmp(b),
+            (Self::Bytes(a) | Self::Sealed(a, _), Self::Bytes(b) | Self::Sealed(b, _)) => a.cmp(b),
             (Self::Date(a), Self::Date(b)) => a.cmp(b),
             (Self::Decimal(a, _), Self::Decimal(b, _))
             | (Self::I64(a), Self::I64(b))
@@ -163,7 +173,7 @@ impl std::fmt::Debug for Value {
             Self::I32(_) => "i32",
             Self::I64(_) => "i64",
             Self::Json(_) => "json",
-            Self::Sealed(_) => "sealed",
+            Self::Sealed(..) => "sealed",
             Self::Text(_) => "text",
             Self::Timestamp(_) => "timestamp",
             Self::Uuid(_) => "uuid",
@@ -176,11 +186,6 @@ impl std::fmt::Debug for Value {
 pub trait Codec: Sized {
     fn encode(&self, column: &ColumnDefinition) -> Value;
     fn decode(row: &mut RowReader<'_>, column: &ColumnDefinition) -> Result<Self>;
-
-    /// The value where a column is compared with it, and not written.
-    fn compared(&self, column: &ColumnDefinition) -> Value {
-        self.encode(column)
-    }
 }
 
 macro_rules! plain {
@@ -411,9 +416,6 @@ impl<V: NotNull> ColumnValue for Option<V> {
 impl<V: NotNull> Codec for Option<V> {
     fn encode(&self, column: &ColumnDefinition) -> Value {
         self.as_ref().map_or(Value::Null, |value| value.encode(column))
-    }
-    fn compared(&self, column: &ColumnDefinition) -> Value {
-        self.as_ref().map_or(Value::Null, |value| value.compared(column))
     }
     fn decode(row: &mut RowReader<'_>, column: &ColumnDefinition) -> Result<Self> {
         if row.skip_null()? {

@@ -335,7 +335,12 @@ impl Keys {
                 if !self.still_serves(access, &ring)? {
                     continue 'again;
                 }
-                indexes.push(BlindIndex::compute(index, key.stored.version, column, value)?);
+                indexes.push(BlindIndex::compute(
+                    index,
+                    (key.stored.id, key.stored.version),
+                    column,
+                    value,
+                )?);
             }
             return Ok(BlindIndexes { indexes, epoch: ring.epoch });
         }
@@ -366,8 +371,8 @@ impl Keys {
     /// The one error for what does not open. The reason is for the audit, with the name of what it is
     /// that does not.
     ///
-    /// INVARIANT: nobody is told of a stored value why it does not open: every `Corrupt` comes by here
-    /// on its way to a caller.
+    /// INVARIANT: nobody is told of a stored value why it does not open: every `Corrupt` of one that is
+    /// opened comes by here on its way to a caller.
     #[cold]
     pub(crate) fn refuse(
         &self,

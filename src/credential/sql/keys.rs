@@ -266,7 +266,7 @@ async fn raise(scope: &TenantScope, tx: &mut Transaction, seen: KeyEpoch) -> Res
         return Ok(false);
     }
     let epoch = seen.next().get().cast_signed();
-    let ring = RingRow { slot: SLOT, epoch, active: None, shredded_at: None };
+    let ring = RingRow { slot: SLOT, epoch, active: None, shredded_at: None, sealed_columns: None };
     match RingRow::insert(scope, ring).execute(tx).await {
         Err(error) if error.kind() == ErrorKind::Conflict => Ok(false),
         inserted => Ok(inserted? == 1),

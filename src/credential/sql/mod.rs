@@ -8,6 +8,7 @@ mod keys;
 mod platform;
 mod tables;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use uuid::Uuid;
 
 use self::tables::{
     CanaryRow, CredentialRow, KeyRow, PlatformRow, ResealRow, RingRow, SLOT, credentials,
-    key_rings, number, reseals,
+    key_rings, number, organization_keys, reseals,
 };
 use super::keys::KeyEpoch;
 use super::record::{
@@ -112,8 +113,11 @@ impl SqlCredentialStore {
         ring.map_or(Ok(KeyEpoch::default()), |ring| ring.epoch())
     }
 
-    /// A transaction in which [`SealedValue`](super::SealedValue)s are written: until it ends, changes
-    /// of the organization's keys wait. What was sealed under another key than the active one is
+    /// A transaction in which [`SealedValue`](super::SealedValue)s and
+    /// [`BlindIndex`](crate::crypto::BlindIndex)es are written. Until it ends, changes of the
+    /// organization's keys wait, and so do its other writes of sealed values and credentials: seal
+    /// before, and use neither [`Credentials`](super::Credentials) nor [`Keys`](super::Keys) inside. What
+    /// was sealed under another key than the active one is
     /// refused with `Conflict`: seal it again, with
     /// [`Keys::seal_since`](super::Keys::seal_since) the present [`epoch`](Self::epoch).
     ///
@@ -128,15 +132,21 @@ impl SqlCredentialStore {
     pub async fn begin(&self, scope: &TenantScope) -> Result<Transaction> {
         let mut tx = self.db.begin(scope).await?;
         let ring = RingRow::find(scope, SLOT).for_update().fetch_optional(&mut tx).await?;
-        let active = match ring {
+        let (active, recorded) = match ring {
             Some(ring) if ring.shredded_at.is_some() => return Err(Error::shredded()),
-            ring => ring.and_then(|ring| ring.active),
+            Some(ring) => (ring.active, ring.sealed_columns()),
+            None => (None, BTreeSet::new()),
         };
         let key = match active {
             Some(active) => KeyRow::find(scope, active).fetch_optional(&mut tx).await?,
             None => None,
         };
         let key = key.ok_or_else(|| Error::conflict("the organization has no key yet"))?;
+        let mut known = recorded.clone();
+        known.extend(self.sealed_columns().into_keys());
+        if known != recorded {
+            record_columns(scope, &mut tx, &known).await?;
+        }
         tx.hold(key.sealing()?);
         Ok(tx)
     }
@@ -164,31 +174,43 @@ impl SqlCredentialStore {
     }
 
     /// Lets go of what the store keeps of rows as they were before, wrapped keys among them. What
-    /// remains goes with the next call, or as the chapter on credentials says.
+    /// remains is to be purged as the chapter on credentials says.
     async fn forget(&self) {
-        if !matches!(self.db.store().forget().await, Ok(true)) {
-            tracing::warn!("the write-ahead log still holds destroyed keys: it is being read");
+        match self.db.store().forget().await {
+            Ok(true) => {}
+            Ok(false) => {
+                tracing::warn!("the write-ahead log is in use, and holds destroyed keys still");
+            }
+            Err(error) => tracing::warn!(%error, "the write-ahead log holds destroyed keys still"),
         }
     }
 
     /// How many values of the application's own sealed columns there are of each key.
+    ///
+    /// INVARIANT: every column in which anything of the organization's was ever sealed is counted, or
+    /// nothing is: a process may know fewer tables than another.
     async fn census(
         &self,
         scope: &TenantScope,
-        tx: &mut Transaction,
+        recorded: &BTreeSet<String>,
         uses: &mut Vec<KeyUse>,
     ) -> Result<()> {
-        let columns: Vec<SealedColumn> = self.db.schema().sealed_columns().collect();
+        let columns: BTreeMap<String, SealedColumn> = self.sealed_columns();
+        if let Some(unknown) = recorded.iter().find(|name| !columns.contains_key(*name)) {
+            return Err(Error::unconfigured(format!(
+                "`{unknown}` holds sealed values: register its table in the Schema of this process, or forget the column if it is gone"
+            )));
+        }
         if columns.is_empty() {
             return Ok(());
         }
-        let keys = KeyRow::select(scope).fetch_all(&mut *tx).await?;
-        for SealedColumn { table, column, position, census } in columns {
-            let name = format!("{}.{}", table.name(), column.name());
-            let mut rest = number(census(scope, position, None).fetch_one(&mut *tx).await?)?;
+        let keys = KeyRow::select(scope).filter(organization_keys::destroyed_at.is_null());
+        let keys = keys.fetch_all(&self.db).await?;
+        for (name, SealedColumn { position, census, .. }) in columns {
+            let mut rest = number(census(scope, position, None).fetch_one(&self.db).await?)?;
             for key in &keys {
                 let made = census(scope, position, Some(key.sealing()?));
-                let count = number(made.fetch_one(&mut *tx).await?)?;
+                let count = number(made.fetch_one(&self.db).await?)?;
                 rest = rest.saturating_sub(count);
                 if count > 0 {
                     let id = KeyId::from_uuid(key.key_id);
@@ -200,6 +222,34 @@ impl SqlCredentialStore {
             }
         }
         Ok(())
+    }
+
+    /// The application's own sealed columns, by table and column.
+    fn sealed_columns(&self) -> BTreeMap<String, SealedColumn> {
+        let columns = self.db.schema().sealed_columns();
+        columns
+            .map(|each| (format!("{}.{}", each.table.name(), each.column.name()), each))
+            .collect()
+    }
+
+    /// Forgets that a column held sealed values of the organization: for one that was dropped, or whose
+    /// table was. `retire` and `rotation_status` ask for every column that was ever written.
+    ///
+    /// # Errors
+    ///
+    /// `Conflict` for a column that is registered in this process; otherwise as for [`Database::begin`].
+    pub async fn forget_column(&self, scope: &TenantScope, column: &str) -> Result<()> {
+        if self.sealed_columns().contains_key(column) {
+            return Err(Error::conflict("the column is registered, and counted"));
+        }
+        let mut tx = self.db.begin(scope).await?;
+        let ring = RingRow::find(scope, SLOT).for_update().fetch_optional(&mut tx).await?;
+        if let Some(mut recorded) = ring.map(|ring| ring.sealed_columns())
+            && recorded.remove(column)
+        {
+            record_columns(scope, &mut tx, &recorded).await?;
+        }
+        tx.commit().await
     }
 
     /// A page row by row, for one with a row that cannot be read.
@@ -318,21 +368,21 @@ impl CredentialStore for SqlCredentialStore {
     }
 
     async fn usage(&self, scope: &TenantScope) -> Result<Snapshot<Vec<KeyUse>>> {
-        // Both in one transaction: at one moment.
-        let mut tx = self.db.begin(scope).await?;
-        let ring = RingRow::find(scope, SLOT).fetch_optional(&mut tx).await?;
+        // The epoch before the counts, each of which is a statement of its own: nothing is written under
+        // a key of an earlier epoch.
+        let ring = RingRow::find(scope, SLOT).fetch_optional(&self.db).await?;
+        let recorded = ring.as_ref().map(RingRow::sealed_columns).unwrap_or_default();
+        let epoch = ring.map_or(Ok(KeyEpoch::default()), |ring| ring.epoch())?;
         let counts = CredentialRow::select(scope)
             .group_by(credentials::key_id)
             .aggregate(count())
-            .fetch_all(&mut tx)
+            .fetch_all(&self.db)
             .await?;
-        let epoch = ring.map_or(Ok(KeyEpoch::default()), |ring| ring.epoch())?;
         let each = |(key, count): (Option<Uuid>, i64)| {
             Ok(KeyUse::new("credentials.sealed", key.map(KeyId::from_uuid), number(count)?))
         };
         let mut uses = counts.into_iter().map(each).collect::<Result<_>>()?;
-        self.census(scope, &mut tx, &mut uses).await?;
-        tx.rollback().await?;
+        self.census(scope, &recorded, &mut uses).await?;
         Ok(Snapshot::new(epoch, uses))
     }
 
@@ -380,6 +430,18 @@ impl CredentialStore for SqlCredentialStore {
         let row = ResealRow::find(scope, SLOT).fetch_optional(&self.db).await?;
         row.map(ResealRow::into_checkpoint).transpose()
     }
+}
+
+/// Writes down which columns hold sealed values of the organization, in a transaction that has locked
+/// its ring.
+async fn record_columns(
+    scope: &TenantScope,
+    tx: &mut Transaction,
+    columns: &BTreeSet<String>,
+) -> Result<()> {
+    let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+    let set = RingRow::update(scope).set(key_rings::sealed_columns, columns.join("\n")).key(SLOT);
+    set.execute(tx).await.map(drop)
 }
 
 /// Sets the organization's epoch, if it is the one that was seen and the keys were not shredded. The

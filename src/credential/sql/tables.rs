@@ -1,5 +1,7 @@
 //! The tables of the SQL store.
 
+use std::collections::BTreeSet;
+
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -18,6 +20,7 @@ crate::tenant_table! {
         epoch: i64,
         active: Option<Uuid>,
         shredded_at: Option<OffsetDateTime>,
+        sealed_columns: Option<String>,
     }
 }
 
@@ -94,6 +97,12 @@ crate::global_table! {
 pub(super) const SLOT: i16 = 0;
 
 impl RingRow {
+    /// The columns of the application in which something was ever sealed: no name has a line break.
+    pub(super) fn sealed_columns(&self) -> BTreeSet<String> {
+        let names = self.sealed_columns.iter().flat_map(|names| names.lines());
+        names.map(str::to_owned).collect()
+    }
+
     pub(super) fn epoch(&self) -> Result<KeyEpoch> {
         number(self.epoch).map(KeyEpoch::new)
     }

@@ -239,6 +239,10 @@ impl Batch<'_> {
         if !self.ast.batch {
             return self.explained(session, database, from, fault).await;
         }
+        // INVARIANT: nothing runs again after a fault at which the store may have ended the transaction.
+        if !fault.is_of_a_row() {
+            return fault.into_error(Some(self.table));
+        }
         if self.ast.rows == 1 {
             return self.explained(session, database, 0, fault).await.at_row(0);
         }

@@ -170,7 +170,7 @@ async fn updated_row<'w>(
     let mut ast = SelectAst::new(table);
     let target = conflict.target.iter().filter_map(|position| {
         let column = ColumnRef { table, position: *position, occurrence: None };
-        let value = values.get(usize::from(*position))?.clone();
+        let value = values.get(usize::from(*position))?.clone().compared();
         Some(Predicate::Compare(column, Op::Eq, Term::Value(value)))
     });
     ast.filter = Some(Predicate::All(target.collect()));
@@ -205,7 +205,7 @@ async fn parent_exists(
     if parent.tenant_column().is_some() {
         binds.push(Bind::Organization);
     }
-    binds.extend(key.iter().map(|value| Bind::Value((*value).clone())));
+    binds.extend(key.iter().map(|value| Bind::Value((*value).clone().compared())));
     let bound = statement::bind(store, Sql::Once(sql), binds, actor.organization())?;
     Ok(session.first(bound).await?.is_some())
 }

@@ -9,7 +9,7 @@ mod write;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::ast::{AggregateRef, ColumnRef, SelectAst, Sign, Term};
+use super::ast::{AggregateRef, ColumnRef, SelectAst, Sign, Term, Use};
 use crate::error::{Error, Result};
 use crate::scope::TenantScope;
 use crate::table::{ColumnDefinition, Dialect, Schema, TableDefinition, Value};
@@ -22,7 +22,7 @@ pub(crate) enum Bind {
     /// The scope's organization.
     Organization,
     /// A run argument of a prepared shape, for this column.
-    Slot(u16, &'static TableDefinition, u16),
+    Slot(u16, Use, &'static TableDefinition, u16),
     Value(Value),
 }
 
@@ -334,8 +334,8 @@ impl<'a, B: Sink> Renderer<'a, B> {
         match term {
             Term::Value(value) => self.value(column, value),
             Term::Column(other) => self.column_ref(frame, *other).map(drop),
-            Term::Slot(slot) => {
-                self.bind(Bind::Slot(*slot, column.table, column.position));
+            Term::Slot(slot, used) => {
+                self.bind(Bind::Slot(*slot, *used, column.table, column.position));
                 Ok(())
             }
             Term::Arithmetic(other, sign, value) => {

@@ -8,7 +8,7 @@ use tenantry::credential::{Credentials, KeyState, Keys, SealedValue, SqlCredenti
 use tenantry::crypto::{BlindIndex, KeyId, SealContext, SecretKind};
 use tenantry::database::Transaction;
 use tenantry::database::doctor::Finding;
-use tenantry::table::Schema;
+use tenantry::table::{Column, Schema};
 use tenantry::{Database, ErrorKind, Result, TenantScope, tenant_table};
 use uuid::Uuid;
 
@@ -203,6 +203,26 @@ async fn c26_a_sealed_value_is_written_only_where_its_key_is_held() {
         assert_eq!(Endpoint::select(a).count(db).await.unwrap(), 1);
         assert_eq!(app.read(a, ID).await.unwrap(), "kept");
 
+        // By a column constant of another type.
+        let loose = Column::<Endpoint, Vec<u8>>::new(endpoints::secret.position());
+        let mut tx = app.store.begin(a).await.unwrap();
+        let raw = stale.as_bytes().to_vec();
+        let copy = Endpoint::update(a).set(loose, raw.clone()).key(ID).execute(&mut tx).await;
+        refused(copy, ErrorKind::Invalid);
+        drop(tx);
+        refused(
+            Endpoint::update(a).set(loose, raw.clone()).key(ID).execute(db).await,
+            ErrorKind::Invalid,
+        );
+        refused(
+            Endpoint::update(a).set(loose, loose).key(ID).execute(db).await,
+            ErrorKind::Invalid,
+        );
+        let set = Endpoint::prepare_update(|update, (secret, id)| {
+            update.set(loose, secret).filter(endpoints::id.eq(id))
+        });
+        refused(set.execute(a, (raw, ID), db).await, ErrorKind::Invalid);
+
         // Copied from a column, whatever key it is under.
         let mut tx = app.store.begin(a).await.unwrap();
         let copy = Endpoint::update(a).set(endpoints::secret, endpoints::secret).key(ID);
@@ -213,9 +233,16 @@ async fn c26_a_sealed_value_is_written_only_where_its_key_is_held() {
         let read = Endpoint::find(a, ID).fetch_one(db).await.unwrap().secret;
         let mut tx = app.store.begin(a).await.unwrap();
         let replace = Endpoint::update(a)
-            .set(endpoints::secret, good)
-            .filter(endpoints::id.eq(ID).and(endpoints::secret.eq(read)));
+            .set(endpoints::secret, good.clone())
+            .filter(endpoints::id.eq(ID).and(endpoints::secret.eq(read.clone())));
         assert_eq!(replace.execute(&mut tx).await.unwrap(), 1);
+        tx.rollback().await.unwrap();
+        let replace = Endpoint::prepare_update(|update, (next, id, read)| {
+            let as_read = endpoints::id.eq(id).and(endpoints::secret.eq(read));
+            update.set(endpoints::secret, next).filter(as_read)
+        });
+        let mut tx = app.store.begin(a).await.unwrap();
+        assert_eq!(replace.execute(a, (good, ID, read), &mut tx).await.unwrap(), 1);
         tx.commit().await.unwrap();
         assert_eq!(app.read(a, ID).await.unwrap(), "good");
         assert_eq!(app.read(b, ID).await.unwrap(), "kept");
@@ -299,6 +326,42 @@ async fn what_no_key_of_the_organization_sealed_is_counted_apart() {
         let report = app.db.doctor().await.unwrap();
         let seals = report.findings().iter().filter(|each| each.code().contains("sealed"));
         assert_eq!(seals.count(), 0, "{report}");
+    }
+}
+
+/// An older release, or a tool: it has the store's tables, and not all of the application's.
+#[tokio::test]
+async fn c26_a_process_that_does_not_know_a_column_retires_nothing() {
+    for &kind in SQL {
+        let app = App::new(kind).await;
+        let (a, b) = (&app.w.a, &app.w.b);
+        app.w.put(b, "token").await;
+        app.add(a, ID, "kept").await.unwrap();
+        let old = app.active(a).await;
+        app.credentials.rotate(a).await.unwrap();
+        let tool = app.w.elsewhere();
+        refused(tool.rotation_status(a).await, ErrorKind::Unconfigured);
+        let error = tool.retire(a, old).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unconfigured);
+        assert!(error.to_string().contains("`claims.account` holds sealed values"), "{error}");
+        assert_eq!(app.read(a, ID).await.unwrap(), "kept");
+
+        // Whoever never had a value in it is not concerned.
+        let theirs = app.active(b).await;
+        app.credentials.rotate(b).await.unwrap();
+        let mut reseal = tool.reseal(b);
+        while reseal.step().await.unwrap().is_some() {}
+        tool.retire(b, theirs).await.unwrap();
+
+        // A column that is gone is forgotten, by name, and one that is there is not.
+        refused(app.store.forget_column(a, "claims.account").await, ErrorKind::Conflict);
+        let (_, few) = open_beside(&app.w.issuer, &app.w.kept.place(), Schema::new()).await;
+        for column in ["claims.account", "endpoints.previous", "endpoints.absent"] {
+            few.forget_column(a, column).await.unwrap();
+        }
+        let error = tool.retire(a, old).await.unwrap_err();
+        assert!(error.to_string().contains("`endpoints.secret` holds sealed values"), "{error}");
+        refused(app.credentials.retire(a, old).await, ErrorKind::Conflict);
     }
 }
 
@@ -420,6 +483,27 @@ async fn c26_a_blind_index_is_found_after_a_rotation_and_keeps_its_key() {
         let mut tx = app.store.begin(a).await.unwrap();
         refused(Claim::insert(a, stale).execute(&mut tx).await, ErrorKind::Conflict);
         drop(tx);
+
+        // Another organization's, of a key of the same number.
+        let epoch = app.store.epoch(b).await.unwrap();
+        app.credentials.rotate(b).await.unwrap();
+        let theirs = app.credentials.keys();
+        let theirs = theirs.blind_indexes(b, "claims.account", b"shop-2", epoch.next()).await;
+        let theirs = Claim { id: ID, account: theirs.unwrap().newest().unwrap() };
+        let mut tx = app.store.begin(a).await.unwrap();
+        refused(Claim::insert(a, theirs).execute(&mut tx).await, ErrorKind::Conflict);
+        drop(tx);
+
+        // Looked up by a prepared read, on the database as in a transaction.
+        let by_account = Claim::prepare(|q, (account,)| q.filter(claims::account.eq(account)));
+        let epoch = app.store.epoch(a).await.unwrap();
+        let keys = app.credentials.keys();
+        let all = keys.blind_indexes(a, "claims.account", b"shop-1", epoch).await.unwrap();
+        let mut found = 0;
+        for index in all.all() {
+            found += by_account.fetch_all(a, (*index,), &app.db).await.unwrap().len();
+        }
+        assert_eq!((all.all().len(), found), (2, 1));
 
         // What was claimed under the old key is claimed still.
         assert_eq!(claim(&app, a, "shop-1").await.unwrap(), first[0]);

@@ -247,7 +247,7 @@ async fn a_ledger_that_many_write_at_once_keeps_every_line_once() {
     for number in 1..=17 {
         assert!(ledger.find(&organization(number)).await.unwrap().is_some(), "{number}");
     }
-    assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 17);
+    assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 18);
 }
 
 #[tokio::test]
@@ -268,10 +268,18 @@ async fn a_ledger_survives_a_torn_line_and_refuses_a_misshapen_one() {
             FileLedger::open(&path).unwrap().find(&organization(number)).await.unwrap().is_some()
         );
     }
-    assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 2);
+    assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 3);
     assert!(ledger.find(&organization(3)).await.unwrap().is_none());
-    std::fs::write(&path, b"{}\n").unwrap();
-    refused(FileLedger::open(&path), ErrorKind::Corrupt);
+    // Another file, whatever is in it, is neither an empty ledger nor written over.
+    let first = whole.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    let bent = [&whole[..first], b"{}\n"].concat();
+    for other in [&b""[..], b"a key without a line break", b"{}\n", &[0xFF, 0xFE], &bent] {
+        std::fs::write(&path, other).unwrap();
+        refused(FileLedger::open(&path), ErrorKind::Corrupt);
+        let at = time::OffsetDateTime::UNIX_EPOCH;
+        refused(ledger.record(&organization(3), at).await, ErrorKind::Corrupt);
+        assert_eq!(std::fs::read(&path).unwrap(), other);
+    }
     refused(ledger.find(&organization(1)).await, ErrorKind::Corrupt);
     std::fs::remove_file(&path).unwrap();
     refused(ledger.find(&organization(1)).await, ErrorKind::Unavailable);
