@@ -258,7 +258,9 @@ async fn a_ledger_survives_a_torn_line_and_refuses_a_misshapen_one() {
     let at = time::OffsetDateTime::UNIX_EPOCH;
     ledger.record(&organization(1), at).await.unwrap();
     let whole = std::fs::read(&path).unwrap();
-    std::fs::write(&path, [&whole, &whole[..whole.len() / 2]].concat()).unwrap();
+    let first = whole.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    let line = &whole[first..];
+    std::fs::write(&path, [&whole, &line[..line.len() / 2]].concat()).unwrap();
     let ledger = FileLedger::open(&path).unwrap();
     assert!(ledger.find(&organization(1)).await.unwrap().is_some());
     ledger.record(&organization(2), at).await.unwrap();
@@ -271,7 +273,6 @@ async fn a_ledger_survives_a_torn_line_and_refuses_a_misshapen_one() {
     assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 3);
     assert!(ledger.find(&organization(3)).await.unwrap().is_none());
     // Another file, whatever is in it, is neither an empty ledger nor written over.
-    let first = whole.iter().position(|byte| *byte == b'\n').unwrap() + 1;
     let bent = [&whole[..first], b"{}\n"].concat();
     for other in [&b""[..], b"a key without a line break", b"{}\n", &[0xFF, 0xFE], &bent] {
         std::fs::write(&path, other).unwrap();
