@@ -154,7 +154,7 @@ impl NotNull for SealedValue {}
 impl Codec for SealedValue {
     fn encode(&self, _: &ColumnDefinition) -> Value {
         match Envelope::parse(&self.0, usize::MAX) {
-            Ok(envelope) => Value::Sealed(self.0.clone(), Some(envelope.key())),
+            Ok(envelope) => Value::Sealed(Box::new((self.0.clone(), Some(envelope.key())))),
             Err(_) => Value::Refused("the bytes are no sealed value"),
         }
     }
@@ -196,7 +196,7 @@ impl NotNull for BlindIndex {}
 
 impl Codec for BlindIndex {
     fn encode(&self, _: &ColumnDefinition) -> Value {
-        Value::Sealed(self.as_bytes().to_vec(), self.key())
+        Value::Sealed(Box::new((self.as_bytes().to_vec(), self.key())))
     }
 
     fn decode(row: &mut RowReader<'_>, _: &ColumnDefinition) -> Result<Self> {

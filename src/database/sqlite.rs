@@ -191,7 +191,8 @@ pub(super) fn add(arguments: &mut SqliteArguments, given: Given<'_>) -> Result<(
         Given::Value(value) => match value {
             Value::Null => arguments.add(None::<i64>),
             Value::Bool(value) => arguments.add(i64::from(value)),
-            Value::Bytes(value) | Value::Sealed(value, _) => arguments.add(value),
+            Value::Bytes(value) => arguments.add(value),
+            Value::Sealed(sealed) => arguments.add(sealed.0),
             Value::Date(value) | Value::I32(value) => arguments.add(i64::from(value)),
             Value::Decimal(value, _) | Value::I64(value) | Value::Timestamp(value) => {
                 arguments.add(value)

@@ -85,8 +85,8 @@ impl Binder {
             (Bind::Value(Value::Refused(reason)), _) => return Err(Error::invalid(reason)),
             // INVARIANT: no value is written under a key that may be retired meanwhile, having been
             // counted without it.
-            (Bind::Value(Value::Sealed(value, key)), _)
-                if !self.sealing.is_some_and(|sealing| sealing.made(&value, key)) =>
+            (Bind::Value(Value::Sealed(sealed)), _)
+                if !self.sealing.is_some_and(|sealing| sealing.made(&sealed.0, sealed.1)) =>
             {
                 return Err(self.unheld());
             }

@@ -82,7 +82,7 @@ pub enum Value {
     Json(Arc<str>),
     /// A sealed value or blind index on its way into a row, where its key must seal still: the key, if
     /// it is known by its name.
-    Sealed(Vec<u8>, Option<KeyId>),
+    Sealed(Box<(Vec<u8>, Option<KeyId>)>),
     Text(Arc<str>),
     Timestamp(i64),
     Uuid(Uuid),
@@ -138,7 +138,7 @@ impl Value {
     /// The value where a column is compared with it, and not written.
     pub(crate) fn compared(self) -> Self {
         match self {
-            Self::Sealed(bytes, _) => Self::Bytes(bytes),
+            Self::Sealed(sealed) => Self::Bytes(sealed.0),
             value => value,
         }
     }
@@ -147,7 +147,8 @@ impl Value {
     pub(crate) fn key_order(&self, other: &Self) -> std::cmp::Ordering {
         match (self, other) {
             (Self::Bool(a), Self::Bool(b)) => a.cmp(b),
-            (Self::Bytes(a) | Self::Sealed(a, _), Self::Bytes(b) | Self::Sealed(b, _)) => a.cmp(b),
+            (Self::Bytes(a), Self::Bytes(b)) => a.cmp(b),
+            (Self::Sealed(a), Self::Sealed(b)) => a.0.cmp(&b.0),
             (Self::Date(a), Self::Date(b)) => a.cmp(b),
             (Self::Decimal(a, _), Self::Decimal(b, _))
             | (Self::I64(a), Self::I64(b))

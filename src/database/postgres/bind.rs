@@ -67,7 +67,8 @@ pub(crate) fn add(arguments: &mut PgArguments, given: Given<'_>) -> Result<()> {
         Given::Value(value) => match value {
             Value::Null => arguments.add(Typed::<&[u8]> { oid: UNSPECIFIED, bytes: None }),
             Value::Bool(value) => arguments.add(value),
-            Value::Bytes(value) | Value::Sealed(value, _) => arguments.add(value),
+            Value::Bytes(value) => arguments.add(value),
+            Value::Sealed(sealed) => arguments.add(sealed.0),
             Value::Date(day) => match days_to_store(day) {
                 Some(days) => typed(arguments, DATE, days.to_be_bytes()),
                 None => return Err(Error::invalid("a date lies outside the range of the store")),

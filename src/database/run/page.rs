@@ -169,7 +169,8 @@ fn seal_cursor(keys: &KeyRing, bound_to: &[u8], values: &[Value]) -> Result<Curs
             }
             Value::F64(value) => CursorValue::Real(value.to_bits()),
             Value::Json(value) | Value::Text(value) => CursorValue::Text(value.to_string()),
-            Value::Bytes(value) | Value::Sealed(value, _) => CursorValue::Blob(value.clone()),
+            Value::Bytes(value) => CursorValue::Blob(value.clone()),
+            Value::Sealed(sealed) => CursorValue::Blob(sealed.0.clone()),
             Value::Uuid(value) => CursorValue::Blob(value.as_bytes().to_vec()),
             _ => CursorValue::Null,
         })
