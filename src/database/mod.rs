@@ -315,6 +315,9 @@ impl Database {
     /// runs, in release builds where the `paranoid` setting is on.
     pub(crate) fn second_opinion(&self, rendered: &Rendered<Binder>, prologue: &str) -> Result<()> {
         let Some(organizations) = rendered.binds.organizations() else { return Ok(()) };
+        if rendered.binds.has_failed() {
+            return Ok(());
+        }
         let Some(sql) = rendered.sql.as_str().strip_prefix(prologue) else {
             return Err(Error::internal("a statement lost its prologue"));
         };

@@ -39,7 +39,7 @@ pub(crate) struct Binder {
     /// Of each value, whether it is the organization; where the second opinion asks.
     organizations: Option<Vec<bool>>,
     /// The key that seals for the organization and goes on to until the transaction ends.
-    sealing: Option<SealingKey>,
+    sealing: Option<Box<SealingKey>>,
     failure: Option<Error>,
 }
 
@@ -48,26 +48,21 @@ impl Binder {
         store: &Store,
         organization: Option<&OrganizationId>,
         remembers: bool,
+        sealing: Option<&SealingKey>,
     ) -> Self {
         Self {
             arguments: store.arguments(),
             organization: organization.cloned(),
             organizations: remembers.then(Vec::new),
-            sealing: None,
+            sealing: sealing.map(|key| Box::new(*key)),
             failure: None,
         }
     }
 
-    /// The same, for a transaction that holds the key by which the organization seals.
-    pub(crate) const fn sealing(mut self, key: Option<SealingKey>) -> Self {
-        self.sealing = key;
-        self
-    }
-
-    /// Why a value could not be bound, if one could not: asked before anything else about the
-    /// statement, which lacks the value.
-    pub(crate) fn check(&mut self) -> Result<()> {
-        self.failure.take().map_or(Ok(()), Err)
+    /// Whether a value could not be bound: then that is what [`finish`] says, and nothing else about
+    /// the statement is, which lacks the value.
+    pub(crate) const fn has_failed(&self) -> bool {
+        self.failure.is_some()
     }
 
     pub(crate) fn organizations(&self) -> Option<&[bool]> {
@@ -82,15 +77,12 @@ impl Binder {
                 return Err(Error::internal("a statement needs an organization and has none"));
             }
             (Bind::Slot(..), _) => return Err(unbound()),
-            (Bind::Value(Value::Refused(reason)), _) => return Err(Error::invalid(reason)),
-            // INVARIANT: no value is written under a key that may be retired meanwhile, having been
-            // counted without it.
-            (Bind::Value(Value::Sealed(sealed)), _)
-                if !self.sealing.is_some_and(|sealing| sealing.made(&sealed.0, sealed.1)) =>
-            {
-                return Err(self.unheld());
+            (Bind::Value(value), _) => {
+                if let Value::Refused(_) | Value::Sealed(_) = value {
+                    self.admit(&value)?;
+                }
+                Given::Value(value)
             }
-            (Bind::Value(value), _) => Given::Value(value),
         };
         match &mut self.arguments {
             #[cfg(feature = "postgres")]
@@ -102,15 +94,22 @@ impl Binder {
 }
 
 impl Binder {
+    /// Whether a value that is not like the others is bound.
+    ///
+    /// INVARIANT: no value is written under a key that may be retired meanwhile, having been counted
+    /// without it.
     #[cold]
-    fn unheld(&self) -> Error {
-        match self.sealing {
-            None => Error::misuse(
-                "a sealed value or blind index is written in a transaction that `SqlCredentialStore::begin` began",
-            ),
-            Some(_) => Error::conflict(
+    fn admit(&self, value: &Value) -> Result<()> {
+        match (value, self.sealing.as_deref()) {
+            (Value::Refused(reason), _) => Err(Error::invalid(*reason)),
+            (Value::Sealed(sealed), Some(key)) if key.made(&sealed.0, sealed.1) => Ok(()),
+            (Value::Sealed(_), Some(_)) => Err(Error::conflict(
                 "a value was sealed or indexed under a key that does not seal any more: do it again",
-            ),
+            )),
+            (Value::Sealed(_), None) => Err(Error::misuse(
+                "a sealed value or blind index is written in a transaction that `SqlCredentialStore::begin` began",
+            )),
+            _ => Ok(()),
         }
     }
 }
@@ -148,8 +147,10 @@ impl Sink for Binder {
 }
 
 /// The statement, or why a value of it could not be bound.
-pub(crate) fn finish(mut rendered: Rendered<Binder>) -> Result<Bound> {
-    rendered.binds.check()?;
+pub(crate) fn finish(rendered: Rendered<Binder>) -> Result<Bound> {
+    if let Some(failure) = rendered.binds.failure {
+        return Err(failure);
+    }
     Ok(Bound { sql: raw::rendered(rendered.sql), arguments: rendered.binds.arguments })
 }
 
@@ -160,7 +161,7 @@ pub(crate) fn bind(
     values: impl IntoIterator<Item = Bind>,
     organization: Option<&OrganizationId>,
 ) -> Result<Bound> {
-    let mut binds = Binder::new(store, organization, false);
+    let mut binds = Binder::new(store, organization, false, None);
     for value in values {
         binds.push(value);
     }

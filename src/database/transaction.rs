@@ -102,8 +102,8 @@ impl Transaction {
         self.sealing = Some(key);
     }
 
-    pub(super) const fn sealing(&self) -> Option<SealingKey> {
-        self.sealing
+    pub(super) const fn sealing(&self) -> Option<&SealingKey> {
+        self.sealing.as_ref()
     }
 
     fn settings(&self) -> &Settings {

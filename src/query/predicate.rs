@@ -159,11 +159,11 @@ pub trait Argument<V> {
 }
 
 macro_rules! operands {
-    ($([$($generics:tt)*] $value:ty, $operand:ty, $encode:expr;)*) => {$(
+    ($([$($generics:tt)*] $value:ty, $operand:ty, $encode:expr, $compare:expr;)*) => {$(
         #[diagnostic::do_not_recommend]
         impl<$($generics)*, T> Operand<T, $value> for $operand {
             fn term(self, column: ColumnRef) -> Term {
-                Term::Value(column.encode(|column| $encode(self, column)).compared())
+                Term::Value(column.encode(|column| $compare(self, column)))
             }
         }
         #[diagnostic::do_not_recommend]
@@ -184,12 +184,12 @@ macro_rules! operands {
 type Definition = crate::table::ColumnDefinition;
 
 operands! {
-    [V: ColumnValue] V, V, encoded;
-    [V: NotNull] Option<V>, V, encoded;
-    ['a] String, &'a str, text;
-    ['a] Option<String>, &'a str, text;
-    ['a] String, &'a String, text;
-    ['a] Option<String>, &'a String, text;
+    [V: ColumnValue] V, V, encoded, compared;
+    [V: NotNull] Option<V>, V, encoded, compared;
+    ['a] String, &'a str, text, text;
+    ['a] Option<String>, &'a str, text, text;
+    ['a] String, &'a String, text, text;
+    ['a] Option<String>, &'a String, text, text;
 }
 
 fn encoded<V: ColumnValue>(value: V, column: &Definition) -> Value {
@@ -198,6 +198,11 @@ fn encoded<V: ColumnValue>(value: V, column: &Definition) -> Value {
         return Value::Refused("sealed values and blind indexes have columns of their own types");
     }
     value.encode(column)
+}
+
+fn compared<V: ColumnValue>(value: V, column: &Definition) -> Value {
+    let value = encoded(value, column);
+    if V::SEALED { value.compared() } else { value }
 }
 
 fn text(value: &str, _: &Definition) -> Value {

@@ -113,7 +113,6 @@ impl Batch<'_> {
             binds.push(Bind::Organization);
         }
         self.ast.binds(self.table, (from, rows), &mut binds);
-        binds.check()?;
         let rendered = Rendered { sql, binds };
         if let Actor::Scope(_) = self.actor {
             database.second_opinion(&rendered, context.prologue)?;
@@ -179,13 +178,14 @@ impl Batch<'_> {
         each: Each<'_>,
     ) -> Result<u64> {
         let database = transaction.database().clone();
+        let sealing = transaction.sealing().copied();
         let context = Context {
             store: database.store(),
             schema: database.schema(),
             prologue: "",
             organization: self.actor.organization(),
             judged: database.judges(),
-            sealing: transaction.sealing(),
+            sealing: sealing.as_ref(),
         };
         let session = transaction.session();
         let guarded = !begun && self.ast.rows > 1 && !session.undoes_statements();

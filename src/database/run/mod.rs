@@ -141,12 +141,12 @@ pub(crate) struct Context<'a> {
     /// Whether the second opinion will ask.
     pub(crate) judged: bool,
     /// The key under which sealed values may be written.
-    pub(crate) sealing: Option<SealingKey>,
+    pub(crate) sealing: Option<&'a SealingKey>,
 }
 
 impl<'a> Context<'a> {
     pub(crate) fn binder(&self) -> Binder {
-        Binder::new(self.store, self.organization, self.judged).sealing(self.sealing)
+        Binder::new(self.store, self.organization, self.judged, self.sealing)
     }
 
     pub(crate) const fn dialect(&self) -> Dialect {
@@ -301,11 +301,10 @@ impl<'e> Run<'e> {
 
     fn judged(
         &self,
-        mut rendered: Rendered<Binder>,
+        rendered: Rendered<Binder>,
         context: Context<'_>,
         actor: Actor<'_>,
     ) -> Result<Bound> {
-        rendered.binds.check()?;
         if let Actor::Scope(_) | Actor::AcceptedIn(_) = actor {
             self.database().second_opinion(&rendered, context.prologue)?;
         }
