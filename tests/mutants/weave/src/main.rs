@@ -28,14 +28,14 @@ use std::{
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
-/// What stands in the root of the library, for the bodies to ask.
-const WOVEN: &str = r#"
-mod woven {
-    pub(crate) fn is(name: &str) -> bool {
-        static CHOSEN: std::sync::LazyLock<String> =
-            std::sync::LazyLock::new(|| std::env::var("TENANTRY_DEFECT").unwrap_or_default());
-        *CHOSEN == name
-    }
+/// What the bodies ask. It lies beside the sources, which tests search for state of the process.
+const WOVEN: &str = r#"use std::{env, sync::LazyLock};
+
+static CHOSEN: LazyLock<String> =
+    LazyLock::new(|| env::var("TENANTRY_DEFECT").unwrap_or_default());
+
+pub(crate) fn is(name: &str) -> bool {
+    *CHOSEN == name
 }
 "#;
 
@@ -206,6 +206,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     }
     let root = tree.join("src/lib.rs");
     let text = fs::read_to_string(&root)?;
-    fs::write(root, text + WOVEN)?;
+    fs::write(root, text + "\n#[path = \"../woven.rs\"]\nmod woven;\n")?;
+    fs::write(tree.join("woven.rs"), WOVEN)?;
     Ok(status)
 }
