@@ -184,7 +184,7 @@ fn settle(rolled_back: sqlx::Result<()>) -> Result<()> {
 pub(super) fn add(arguments: &mut SqliteArguments, given: Given<'_>) -> Result<()> {
     let added = match given {
         Given::Organization(organization) => match organization.key() {
-            OrganizationKey::Uuid(id) => arguments.add(id.as_bytes().as_slice()),
+            OrganizationKey::Uuid(id) => arguments.add(id.as_bytes().to_vec()),
             OrganizationKey::Integer(id) => arguments.add(id),
             OrganizationKey::Text(id) => arguments.add(Arc::clone(id)),
         },
@@ -200,7 +200,7 @@ pub(super) fn add(arguments: &mut SqliteArguments, given: Given<'_>) -> Result<(
             Value::F64(value) => arguments.add(value),
             Value::I16(value) => arguments.add(i64::from(value)),
             Value::Json(value) | Value::Text(value) => arguments.add(value),
-            Value::Uuid(value) => arguments.add(value.as_bytes().as_slice()),
+            Value::Uuid(value) => arguments.add(value.as_bytes().to_vec()),
             Value::Refused(reason) => return Err(Error::invalid(reason)),
         },
     };

@@ -147,9 +147,11 @@ impl Shapes {
                         Use::Compared => value.compared(),
                         Use::Written => value,
                     };
-                    Bind::Value(value.accepted(table.name(), definition)?)
+                    value.accept(table.name(), definition)?;
+                    Bind::Value(value)
                 }
-                other => other.clone(),
+                Bind::Organization => Bind::Organization,
+                Bind::Value(value) => Bind::Value(value.clone()),
             });
         }
         Ok(Rendered { sql: Sql::Shared(Arc::clone(&shape.sql)), binds })

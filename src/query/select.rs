@@ -9,10 +9,10 @@ use super::page::{Cursor, Paged};
 use super::predicate::{Filter, reference};
 use super::render::{Bind, Binds, Rendered, Renderer, Sink, Sql};
 use super::sources::{Append, Columns, OneOf, Sources, Within};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::scope::TenantScope;
 use crate::table::{
-    Column, ColumnDefinition, ColumnKind, ColumnValue, Edge, KeyValues, Occurrence, Table, TableKey,
+    Column, ColumnDefinition, ColumnKind, ColumnValue, Edge, Occurrence, Table, TableKey,
 };
 
 /// A read of rows of one organization, over one table or along joins.
@@ -411,16 +411,12 @@ impl<T: Table> Find<'_, T> {
         if table.tenant_column().is_some() {
             binds.push(Bind::Organization);
         }
-        let Some(KeyValues(values)) = self.key.encode(key) else {
-            return Err(Error::misuse("a key has other columns than its table declares")
-                .at_table(table.name()));
-        };
-        for (value, column) in values.into_iter().zip(key) {
-            if let Some(value) = value {
-                binds.push(Bind::Value(value.accepted(table.name(), column)?));
-            }
-        }
-        Ok(())
+        let given = self.key.encode(key, |value, column| {
+            value.accept(table.name(), column)?;
+            binds.push(Bind::Value(value));
+            Ok(())
+        });
+        given.map_err(|error| error.at_table(table.name()))
     }
 
     #[cfg(any(feature = "postgres", feature = "sqlite"))]

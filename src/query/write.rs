@@ -9,7 +9,7 @@ use super::predicate::{Assignment, Filter};
 use super::select::Draft;
 use super::sources::Within;
 use crate::scope::TenantScope;
-use crate::table::{Column, ColumnKind, KeyValues, Table, TableKey, TenantTable};
+use crate::table::{Column, ColumnKind, Table, TableKey, TenantTable};
 
 /// A write that does not say yet which rows it means.
 #[derive(Debug)]
@@ -48,19 +48,18 @@ pub(crate) fn add_filter(target: &mut Option<Predicate>, predicate: Predicate) {
 pub(crate) fn key_predicate<T: Table>(key: &T::Key) -> Predicate {
     let table = T::definition();
     let columns: Vec<_> = table.key_positions().filter_map(|at| table.column(at)).collect();
-    let Some(KeyValues(values)) = key.encode(&columns) else {
-        return Predicate::Refused("a key has other columns than its table declares");
-    };
-    Predicate::All(
-        table
-            .key_positions()
-            .zip(values.into_iter().flatten())
-            .map(|(position, value)| {
-                let column = ColumnRef { table, position, occurrence: None };
-                Predicate::Compare(column, Op::Eq, Term::Value(value))
-            })
-            .collect(),
-    )
+    let (mut positions, mut predicates) = (table.key_positions(), Vec::new());
+    let given = key.encode(&columns, |value, _| {
+        predicates.extend(positions.next().map(|position| {
+            let column = ColumnRef { table, position, occurrence: None };
+            Predicate::Compare(column, Op::Eq, Term::Value(value))
+        }));
+        Ok(())
+    });
+    match given {
+        Ok(()) => Predicate::All(predicates),
+        Err(_) => Predicate::Refused("a key has other columns than its table declares"),
+    }
 }
 
 /// An update of rows of one organization.

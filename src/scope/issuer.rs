@@ -112,7 +112,8 @@ enum Standing {
 struct Sighting {
     organization: View,
     issuer: View,
-    at: Duration,
+    /// What the monotonic clock shows when the scope has reached its maximum age.
+    until: Duration,
 }
 
 /// What a scope was issued on; it works as long as this stays so.
@@ -350,8 +351,8 @@ impl ScopeIssuer {
         principal: &Principal,
         organization: &OrganizationId,
     ) -> TenantScope {
-        let (issuer, at) = (self.0.gate.view(), self.0.clock.monotonic());
-        let sighting = Sighting { organization: View::default(), issuer, at };
+        let (issuer, until) = (self.0.gate.view(), self.until());
+        let sighting = Sighting { organization: View::default(), issuer, until };
         TenantScope(Arc::new(ScopeInner {
             admission: Admission { gate: Arc::default(), sighting },
             organization: organization.clone(),
@@ -382,8 +383,13 @@ impl ScopeIssuer {
         Sighting {
             organization: gate.map_or(View::default(), |gate| gate.gate.view()),
             issuer: self.0.gate.view(),
-            at: self.0.clock.monotonic(),
+            until: self.until(),
         }
+    }
+
+    /// When a scope of now has reached its maximum age.
+    fn until(&self) -> Duration {
+        self.0.clock.monotonic().saturating_add(self.0.max_scope_age)
     }
 
     fn examine(
@@ -410,7 +416,7 @@ impl ScopeIssuer {
             Some("the organization was suspended")
         } else if self.0.gate.closed_since(sighting.issuer) {
             Some("everything was halted")
-        } else if self.0.clock.monotonic().saturating_sub(sighting.at) >= self.0.max_scope_age {
+        } else if self.0.clock.monotonic() >= sighting.until {
             Some("the scope has reached its maximum age")
         } else {
             None

@@ -78,7 +78,7 @@ pub(crate) use stored::StoreRow;
 pub(crate) use stored::{days_to_store, micros_to_store, scaled_to_store};
 pub(crate) use value::{Codec, Value, encode_text};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// A declared table and its row type.
 ///
@@ -135,40 +135,58 @@ pub trait GlobalTable: Table {}
     note = "a key is one to four columns marked `key`, none of them an `Option`, a float or JSON"
 )]
 pub trait TableKey: Send + Sync + 'static {
-    /// The values, against the key columns of the declaration.
+    /// Gives each value with its key column of the declaration.
     #[doc(hidden)]
-    fn encode(&self, columns: &[&'static ColumnDefinition]) -> Option<KeyValues>;
+    fn encode(
+        &self,
+        columns: &[&'static ColumnDefinition],
+        give: impl FnMut(Value, &'static ColumnDefinition) -> Result<()>,
+    ) -> Result<()>;
 }
 
-/// The encoded values of a key.
-#[derive(Debug, Clone)]
-#[doc(hidden)]
-pub struct KeyValues(pub(crate) [Option<Value>; 4]);
+#[cold]
+fn other_key() -> Error {
+    Error::misuse("a key has other columns than its table declares")
+}
 
 #[diagnostic::do_not_recommend]
 impl<V: NotNull> TableKey for V {
-    fn encode(&self, columns: &[&'static ColumnDefinition]) -> Option<KeyValues> {
-        let [column] = columns else { return None };
-        (V::TYPE == column.kind())
-            .then(|| KeyValues([Some(Codec::encode(self, column)), None, None, None]))
+    #[inline]
+    fn encode(
+        &self,
+        columns: &[&'static ColumnDefinition],
+        mut give: impl FnMut(Value, &'static ColumnDefinition) -> Result<()>,
+    ) -> Result<()> {
+        match columns {
+            [column] if V::TYPE == column.kind() => give(Codec::encode(self, column), column),
+            _ => Err(other_key()),
+        }
     }
 }
 
 macro_rules! tuple_keys {
-    ($($value:ident $column:ident),* => $($rest:expr),*) => {
+    ($($value:ident $column:ident),*) => {
         #[diagnostic::do_not_recommend]
         impl<$($value: NotNull),*> TableKey for ($($value,)*) {
             #[expect(non_snake_case, reason = "the tuple's fields are named after their types")]
-            fn encode(&self, columns: &[&'static ColumnDefinition]) -> Option<KeyValues> {
+            fn encode(
+                &self,
+                columns: &[&'static ColumnDefinition],
+                mut give: impl FnMut(Value, &'static ColumnDefinition) -> Result<()>,
+            ) -> Result<()> {
                 let ($($value,)*) = self;
-                let [$($column),*] = columns else { return None };
-                ($($value::TYPE == $column.kind())&&*)
-                    .then(|| KeyValues([$(Some(Codec::encode($value, $column)),)* $($rest),*]))
+                match columns {
+                    [$($column),*] if $($value::TYPE == $column.kind())&&* => {
+                        $(give(Codec::encode($value, $column), $column)?;)*
+                        Ok(())
+                    }
+                    _ => Err(other_key()),
+                }
             }
         }
     };
 }
 
-tuple_keys!(A a, B b => None, None);
-tuple_keys!(A a, B b, C c => None);
-tuple_keys!(A a, B b, C c, D d =>);
+tuple_keys!(A a, B b);
+tuple_keys!(A a, B b, C c);
+tuple_keys!(A a, B b, C c, D d);

@@ -45,7 +45,9 @@ impl<'w> RowWriter<'w> {
             .at_table(table)
             .at_column(column.name()));
         }
-        self.values.push(value.encode(column).accepted(table, column)?);
+        let value = value.encode(column);
+        value.accept(table, column)?;
+        self.values.push(value);
         self.at += 1;
         Ok(())
     }

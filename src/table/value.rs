@@ -91,13 +91,6 @@ pub enum Value {
 }
 
 impl Value {
-    /// The value, or the reason why its column cannot store it.
-    #[inline]
-    pub(crate) fn accepted(self, table: &'static str, column: &ColumnDefinition) -> Result<Self> {
-        self.accept(table, column)?;
-        Ok(self)
-    }
-
     /// Whether the column takes the value.
     #[inline]
     pub(crate) fn accept(&self, table: &'static str, column: &ColumnDefinition) -> Result<()> {
@@ -136,6 +129,7 @@ impl Value {
 
 impl Value {
     /// The value where a column is compared with it, and not written.
+    #[inline]
     pub(crate) fn compared(self) -> Self {
         match self {
             Self::Sealed(sealed) => Self::Bytes(sealed.0),

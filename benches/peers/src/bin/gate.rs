@@ -10,7 +10,7 @@ use std::process::{Command, ExitCode};
 use peers::build::{CASES, TIMES};
 
 /// Most that a prepared statement may cost, in instructions of the static string.
-const PREPARED: f64 = 1.6;
+const PREPARED: f64 = 1.5;
 
 /// Most that a dynamic statement may cost, in instructions of sea-query's.
 const DYNAMIC: f64 = 0.3;
