@@ -313,7 +313,11 @@ impl Database {
 
     /// INVARIANT: in debug and test builds every statement passes the second opinion before it
     /// runs, in release builds where the `paranoid` setting is on.
-    pub(crate) fn second_opinion(&self, rendered: &Rendered<Binder>, prologue: &str) -> Result<()> {
+    pub(crate) fn second_opinion(
+        &self,
+        rendered: &Rendered<Binder<'_>>,
+        prologue: &str,
+    ) -> Result<()> {
         let Some(organizations) = rendered.binds.organizations() else { return Ok(()) };
         if rendered.binds.has_failed() {
             return Ok(());

@@ -33,28 +33,28 @@ pub(crate) struct Bound {
 
 /// Binds values as they come.
 #[derive(Debug)]
-pub(crate) struct Binder {
+pub(crate) struct Binder<'c> {
     arguments: Arguments,
-    organization: Option<OrganizationId>,
+    organization: Option<&'c OrganizationId>,
     /// Of each value, whether it is the organization; where the second opinion asks.
     organizations: Option<Vec<bool>>,
     /// The key that seals for the organization and goes on to until the transaction ends.
-    sealing: Option<Box<SealingKey>>,
+    sealing: Option<&'c SealingKey>,
     failure: Option<Error>,
 }
 
-impl Binder {
+impl<'c> Binder<'c> {
     pub(crate) fn new(
         store: &Store,
-        organization: Option<&OrganizationId>,
+        organization: Option<&'c OrganizationId>,
         remembers: bool,
-        sealing: Option<&SealingKey>,
+        sealing: Option<&'c SealingKey>,
     ) -> Self {
         Self {
             arguments: store.arguments(),
-            organization: organization.cloned(),
+            organization,
             organizations: remembers.then(Vec::new),
-            sealing: sealing.map(|key| Box::new(*key)),
+            sealing,
             failure: None,
         }
     }
@@ -71,7 +71,7 @@ impl Binder {
 
     #[inline]
     fn add(&mut self, bind: Bind) -> Result<()> {
-        let given = match (bind, &self.organization) {
+        let given = match (bind, self.organization) {
             (Bind::Organization, Some(organization)) => Given::Organization(organization),
             (Bind::Organization, None) => {
                 return Err(Error::internal("a statement needs an organization and has none"));
@@ -93,14 +93,14 @@ impl Binder {
     }
 }
 
-impl Binder {
+impl Binder<'_> {
     /// Whether a value that is not like the others is bound.
     ///
     /// INVARIANT: no value is written under a key that may be retired meanwhile, having been counted
     /// without it.
     #[cold]
     fn admit(&self, value: &Value) -> Result<()> {
-        match (value, self.sealing.as_deref()) {
+        match (value, self.sealing) {
             (Value::Refused(reason), _) => Err(Error::invalid(*reason)),
             (Value::Sealed(sealed), Some(key)) if key.made(&sealed.0, sealed.1) => Ok(()),
             (Value::Sealed(_), Some(_)) => Err(Error::conflict(
@@ -114,7 +114,7 @@ impl Binder {
     }
 }
 
-impl Sink for Binder {
+impl Sink for Binder<'_> {
     #[inline]
     fn push(&mut self, bind: Bind) {
         if let Some(organizations) = &mut self.organizations {
@@ -147,7 +147,7 @@ impl Sink for Binder {
 }
 
 /// The statement, or why a value of it could not be bound.
-pub(crate) fn finish(rendered: Rendered<Binder>) -> Result<Bound> {
+pub(crate) fn finish(rendered: Rendered<Binder<'_>>) -> Result<Bound> {
     if let Some(failure) = rendered.binds.failure {
         return Err(failure);
     }

@@ -13,7 +13,7 @@ use crate::scope::TenantScope;
 use crate::table::{Table, TenantTable};
 
 /// Renders and binds a statement exactly as a run does, and lets it go.
-fn built(rendered: Rendered<Binder>) -> Result<usize> {
+fn built(rendered: Rendered<Binder<'_>>) -> Result<usize> {
     let count = rendered.binds.count();
     let bound = statement::finish(rendered)?;
     drop(std::hint::black_box(bound));

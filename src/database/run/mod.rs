@@ -145,7 +145,7 @@ pub(crate) struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    pub(crate) fn binder(&self) -> Binder {
+    pub(crate) fn binder(&self) -> Binder<'a> {
         Binder::new(self.store, self.organization, self.judged, self.sealing)
     }
 
@@ -153,7 +153,10 @@ impl<'a> Context<'a> {
         self.store.dialect()
     }
 
-    pub(crate) fn renderer(&self, reach: Reach<'a>) -> Renderer<'a, Binder> {
+    pub(crate) fn renderer<'r>(&self, reach: Reach<'r>) -> Renderer<'r, Binder<'a>>
+    where
+        'a: 'r,
+    {
         let mut binder = self.binder();
         binder.reserve(8);
         Renderer::new(self.dialect(), self.schema, reach, self.prologue, binder)
@@ -301,7 +304,7 @@ impl<'e> Run<'e> {
 
     fn judged(
         &self,
-        rendered: Rendered<Binder>,
+        rendered: Rendered<Binder<'_>>,
         context: Context<'_>,
         actor: Actor<'_>,
     ) -> Result<Bound> {
@@ -381,7 +384,7 @@ impl<'e> Run<'e> {
         mut self,
         actor: Actor<'_>,
         table: &'static TableDefinition,
-        render: impl FnOnce(Context<'_>) -> Result<Rendered<Binder>> + Send,
+        render: impl FnOnce(Context<'_>) -> Result<Rendered<Binder<'_>>> + Send,
         mut decode: impl FnMut(&mut RowReader<'_>) -> Result<T> + Send,
     ) -> Result<Vec<T>> {
         self.admit(actor, Access::Read, table).await?;
@@ -410,7 +413,7 @@ impl<'e> Run<'e> {
         mut self,
         actor: Actor<'_>,
         table: &'static TableDefinition,
-        render: impl FnOnce(Context<'_>) -> Result<Rendered<Binder>> + Send,
+        render: impl FnOnce(Context<'_>) -> Result<Rendered<Binder<'_>>> + Send,
         decode: impl FnOnce(&mut RowReader<'_>) -> Result<T> + Send,
     ) -> Result<Option<T>> {
         self.admit(actor, Access::Read, table).await?;
@@ -440,7 +443,9 @@ impl<'e> Run<'e> {
         mut self,
         scope: TenantScope,
         table: &'static TableDefinition,
-        render: impl FnOnce(Context<'_>, &TenantScope) -> Result<Rendered<Binder>> + Send + 'e,
+        render: impl for<'c> FnOnce(Context<'c>, &TenantScope) -> Result<Rendered<Binder<'c>>>
+        + Send
+        + 'e,
         decode: fn(&mut RowReader<'_>) -> Result<T>,
     ) -> RowStream<'e, T> {
         RowStream(Box::pin(async_stream::try_stream! {
@@ -486,7 +491,7 @@ impl<'e> Run<'e> {
         actor: Actor<'_>,
         table: &'static TableDefinition,
         (written, returning): (Written<'_>, bool),
-        render: impl FnOnce(Context<'_>) -> Result<Rendered<Binder>> + Send,
+        render: impl FnOnce(Context<'_>) -> Result<Rendered<Binder<'_>>> + Send,
         mut decode: impl FnMut(&mut RowReader<'_>) -> Result<T> + Send,
     ) -> Result<(u64, Vec<T>)> {
         self.admit(actor, Access::Write, table).await?;

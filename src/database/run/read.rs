@@ -170,7 +170,10 @@ impl<T: Table> Find<'_, T> {
 }
 
 /// A read by key has one shape for each table, rendered once. One that locks is rendered anew.
-pub(super) fn find<T: Table>(context: Context<'_>, find: &Find<'_, T>) -> Result<Rendered<Binder>> {
+pub(super) fn find<'c, T: Table>(
+    context: Context<'c>,
+    find: &Find<'_, T>,
+) -> Result<Rendered<Binder<'c>>> {
     let table = T::definition();
     let (_, registered) = context.schema.registered(table)?;
     let [plain, walled] = &registered.find_sql;
