@@ -25,7 +25,7 @@ const STREAM: u64 = 32 * 1024;
 const EXCEPTIONS: [(&str, &str, Limit); 2] = [
     ("update", "dynamic", Limit::OfSeaQuery(0.4)),
     // A static string with sqlx's binds alone is 0.37 of sea-query here.
-    ("insert", "dynamic", Limit::OfStatic(1.85)),
+    ("insert", "dynamic", Limit::OfStatic(1.6)),
 ];
 
 #[derive(Debug, Clone, Copy)]
