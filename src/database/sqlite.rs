@@ -184,6 +184,7 @@ fn settle(rolled_back: sqlx::Result<()>) -> Result<()> {
 pub(super) fn add(arguments: &mut SqliteArguments, given: Given<'_>) -> Result<()> {
     let added = match given {
         Given::Organization(organization) => match organization.key() {
+            // A vector is taken over; a slice would be copied without its length being known.
             OrganizationKey::Uuid(id) => arguments.add(id.as_bytes().to_vec()),
             OrganizationKey::Integer(id) => arguments.add(id),
             OrganizationKey::Text(id) => arguments.add(Arc::clone(id)),

@@ -9,7 +9,7 @@ use super::predicate::{Assignment, Filter};
 use super::select::Draft;
 use super::sources::Within;
 use crate::scope::TenantScope;
-use crate::table::{Column, ColumnKind, Table, TableKey, TenantTable};
+use crate::table::{Column, ColumnKind, OTHER_KEY, Table, TableKey, TenantTable};
 
 /// A write that does not say yet which rows it means.
 #[derive(Debug)]
@@ -48,18 +48,19 @@ pub(crate) fn add_filter(target: &mut Option<Predicate>, predicate: Predicate) {
 pub(crate) fn key_predicate<T: Table>(key: &T::Key) -> Predicate {
     let table = T::definition();
     let columns: Vec<_> = table.key_positions().filter_map(|at| table.column(at)).collect();
-    let (mut positions, mut predicates) = (table.key_positions(), Vec::new());
+    let mut values = Vec::with_capacity(columns.len());
     let given = key.encode(&columns, |value, _| {
-        predicates.extend(positions.next().map(|position| {
-            let column = ColumnRef { table, position, occurrence: None };
-            Predicate::Compare(column, Op::Eq, Term::Value(value))
-        }));
+        values.push(value);
         Ok(())
     });
-    match given {
-        Ok(()) => Predicate::All(predicates),
-        Err(_) => Predicate::Refused("a key has other columns than its table declares"),
+    if given.is_err() {
+        return Predicate::Refused(OTHER_KEY);
     }
+    let equals = table.key_positions().zip(values).map(|(position, value)| {
+        let column = ColumnRef { table, position, occurrence: None };
+        Predicate::Compare(column, Op::Eq, Term::Value(value))
+    });
+    Predicate::All(equals.collect())
 }
 
 /// An update of rows of one organization.

@@ -144,10 +144,8 @@ pub trait TableKey: Send + Sync + 'static {
     ) -> Result<()>;
 }
 
-#[cold]
-fn other_key() -> Error {
-    Error::misuse("a key has other columns than its table declares")
-}
+/// Why a key is refused: only a table that is declared by hand can have such a one.
+pub(crate) const OTHER_KEY: &str = "a key has other columns than its table declares";
 
 #[diagnostic::do_not_recommend]
 impl<V: NotNull> TableKey for V {
@@ -159,7 +157,7 @@ impl<V: NotNull> TableKey for V {
     ) -> Result<()> {
         match columns {
             [column] if V::TYPE == column.kind() => give(Codec::encode(self, column), column),
-            _ => Err(other_key()),
+            _ => Err(Error::misuse(OTHER_KEY)),
         }
     }
 }
@@ -180,7 +178,7 @@ macro_rules! tuple_keys {
                         $(give(Codec::encode($value, $column), $column)?;)*
                         Ok(())
                     }
-                    _ => Err(other_key()),
+                    _ => Err(Error::misuse(OTHER_KEY)),
                 }
             }
         }

@@ -9,14 +9,14 @@ use tenantry::{ErrorKind, Result};
 
 use super::fixture::*;
 
-/// A row type over another table's definition, with the marker of the other kind.
+/// A row type over another table's definition, with a key and a marker of its own.
 macro_rules! mask {
-    ($mask:ident over $row:ident, $marker:ident, $entries:ident) => {
+    ($mask:ident over $row:ident by $key:ty, $marker:ident, $entries:ident) => {
         #[derive(Debug)]
         struct $mask($row);
 
         impl Table for $mask {
-            type Key = i64;
+            type Key = $key;
 
             fn definition() -> &'static TableDefinition {
                 $row::definition()
@@ -36,8 +36,12 @@ macro_rules! mask {
     };
 }
 
-mask!(SharedCustomer over Customer, GlobalTable, global_entries);
-mask!(OwnedGenre over Genre, TenantTable, tenant_entries);
+mask!(SharedCustomer over Customer by i64, GlobalTable, global_entries);
+mask!(OwnedGenre over Genre by i64, TenantTable, tenant_entries);
+mask!(LineByOrder over Line by i64, TenantTable, tenant_entries);
+mask!(LineTurned over Line by (i32, i64), TenantTable, tenant_entries);
+mask!(LineByThree over Line by (i64, i32, String), TenantTable, tenant_entries);
+mask!(CustomerByName over Customer by String, TenantTable, tenant_entries);
 
 #[tokio::test]
 async fn l77_a_marker_of_the_other_kind_writes_and_crosses_nothing() {
@@ -74,6 +78,42 @@ async fn l77_a_marker_of_the_other_kind_writes_and_crosses_nothing() {
     assert_eq!(schema.validate().unwrap_err().kind(), ErrorKind::Misuse);
     let schema = Schema::new().tenant::<OwnedGenre>();
     assert_eq!(schema.validate().unwrap_err().kind(), ErrorKind::Misuse);
+}
+
+/// A key of fewer columns would mean more rows, and one of other types other rows.
+#[tokio::test]
+async fn l77_a_key_that_is_not_the_tables_finds_and_writes_nothing() {
+    let w = world().await;
+    let lines = Line::select(&w.a).fetch_all(&w.db).await.unwrap();
+    let customers = Customer::select(&w.a).fetch_all(&w.db).await.unwrap();
+    assert!(!lines.is_empty() && !customers.is_empty());
+    let (order, n) = (lines[0].order_id, lines[0].n);
+    macro_rules! outcomes {
+        ($($mask:ident by $key:expr, $text:literal);*) => {
+            [$(
+                $mask::find(&w.a, $key).fetch_optional(&w.db).await.map(|row| u64::from(row.is_some())),
+                $mask::delete(&w.a).key($key).execute(&w.db).await,
+                $mask::update(&w.a)
+                    .set(Column::<$mask, String>::new($text), "planted")
+                    .key($key)
+                    .execute(&w.db)
+                    .await,
+            )*]
+        };
+    }
+    let outcomes = outcomes![
+        LineByOrder by order, 2;
+        LineTurned by (n, order), 2;
+        LineByThree by (order, n, "x".to_owned()), 2;
+        CustomerByName by customers[0].name.clone(), 1
+    ];
+    for (at, outcome) in outcomes.into_iter().enumerate() {
+        let error = outcome.unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Misuse | ErrorKind::Invalid), "{at}: {error:?}");
+        assert!(error.to_string().contains("other columns"), "{at}: {error:?}");
+    }
+    assert_eq!(Line::select(&w.a).fetch_all(&w.db).await.unwrap(), lines);
+    assert_eq!(Customer::select(&w.a).fetch_all(&w.db).await.unwrap(), customers);
 }
 
 /// The column refers to customers; this constant says that it refers to employees.
